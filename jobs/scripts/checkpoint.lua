@@ -1,0 +1,11 @@
+-- Publish a checkpoint: from now on the job resumes there. A newer one renews the crash budget.
+-- ARGV: id, fence, checkpoint (JSON with step)
+-- Returns: 'ok' | 'stale'
+local id, fence = ARGV[1], ARGV[2]
+if not live(id, fence) then return 'stale' end
+local old = get(id, 'checkpoint')
+local step = cjson.decode(ARGV[3]).step
+if old and cjson.decode(old).step > step then return 'ok' end
+if not old or cjson.decode(old).step < step then set(id, 'crashes', 0, 'losses', 0) end
+set(id, 'checkpoint', ARGV[3])
+return 'ok'

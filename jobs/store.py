@@ -1,0 +1,264 @@
+"""JobStore: the only reader and writer of job state. Each change is one Lua script, compare-and-set on state and fence.
+
+Knows no HTTP and no trainer. Workers and devices are in jobs/fleet.py, steps in jobs/ledger.py.
+"""
+
+import hashlib
+import json
+import secrets
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import redis
+
+from jobs import keys
+from jobs.connection import Scripts, away_is_unavailable
+from jobs.errors import IdempotencyConflict, QuotaExceeded, SchemaMismatch, StaleFence, UnknownJob, WrongState
+from jobs.fault import Fault
+from jobs.job import Attempt, Checkpoint, Claim, Job, JobState, Outcome, Pool
+from jobs.spec import JobSpec, Placement
+
+LOSS_BUDGET = 20
+OUTAGE_MS = 5_000
+
+
+class JobStore:
+    def __init__(self, client: redis.Redis) -> None:
+        self._redis: Any = client
+        self._run = Scripts(client)
+
+    def open(self) -> None:
+        """Claim the store for this schema, or refuse one that a newer or older release wrote.
+
+        Raises SchemaMismatch.
+        """
+        with away_is_unavailable():
+            self._redis.set(keys.SCHEMA_KEY, keys.SCHEMA, nx=True)
+            found = int(self._redis.get(keys.SCHEMA_KEY))
+        if found != keys.SCHEMA:
+            raise SchemaMismatch(
+                f"the store has schema {found}, this release reads {keys.SCHEMA}",
+                hint="finish its jobs with the release that wrote it, or point this one at another Redis",
+            )
+
+    # --- for the door ---------------------------------------------------------------------------------------------
+
+    def submit(
+        self,
+        spec: JobSpec,
+        *,
+        owner: str = "default",
+        sources: Sequence[dict[str, str]] = (),
+        idempotency_key: str = "",
+        parent_id: str = "",
+        max_active: int = 0,
+    ) -> tuple[Job, bool]:
+        """The job and whether it was made now; the same key and body give the same job.
+
+        Raises IdempotencyConflict, QuotaExceeded.
+        """
+        body = spec.model_dump_json()
+        digest = hashlib.sha256(body.encode()).hexdigest()
+        answer, what = self._run(
+            "submit", new_job_id(), owner, body, json.dumps(list(sources)), spec.priority, spec.placement,
+            max_active, idempotency_key, digest, parent_id, int(spec.gpu_wait_s * 1000),
+        )  # fmt: skip
+        if answer == "conflict":
+            raise IdempotencyConflict(f"this Idempotency-Key belongs to {what}, which has another body")
+        if answer == "quota":
+            raise QuotaExceeded(
+                f"{what} active jobs; {max_active} are allowed", hint="wait for one to end or cancel one"
+            )
+        return self.get(what), answer == "created"
+
+    def cancel(self, job_id: str) -> Job:
+        """Idempotent. Raises UnknownJob, WrongState when the job has ended otherwise."""
+        self._expect(job_id, self._run("cancel", job_id), ends_well=("cancelled", "requested"))
+        return self.get(job_id)
+
+    def pause(self, job_id: str) -> Job:
+        self._expect(job_id, self._run("hold", job_id, 1))
+        return self.get(job_id)
+
+    def resume(self, job_id: str) -> Job:
+        self._expect(job_id, self._run("hold", job_id, 0))
+        return self.get(job_id)
+
+    def delete(self, job_id: str) -> None:
+        """Raises UnknownJob, WrongState while it is queued or running."""
+        self._expect(job_id, self._run("delete", job_id))
+
+    def _expect(self, job_id: str, answer: str, ends_well: tuple[str, ...] = ("ok",)) -> None:
+        if answer == "unknown":
+            raise UnknownJob(f"no job {job_id}")
+        if answer not in ends_well:
+            state = self.get(job_id).state
+            raise WrongState(f"{job_id} is {state}", hint="only jobs that have ended can be deleted; cancel it first")
+
+    # --- for readers ----------------------------------------------------------------------------------------------
+
+    def get(self, job_id: str) -> Job:
+        """Raises UnknownJob."""
+        found = self._read([job_id])
+        if not found:
+            raise UnknownJob(f"no job {job_id}")
+        return found[0]
+
+    def page(self, *, state: JobState | None = None, before: str | None = None, limit: int = 20) -> list[Job]:
+        """Newest first; `before` is the id of the last job of the page in front."""
+        index = keys.in_state(state) if state else keys.ALL_JOBS
+        with away_is_unavailable():
+            start = 0
+            if before is not None:
+                rank = self._redis.zrevrank(index, before)
+                start = 0 if rank is None else int(rank) + 1
+            ids = self._redis.zrevrange(index, start, start + limit - 1)
+        return self._read(ids)
+
+    def count(self, state: JobState) -> int:
+        with away_is_unavailable():
+            return int(self._redis.zcard(keys.in_state(state)))
+
+    def events(self, job_id: str, after: str = "-", limit: int = 1000) -> list[dict[str, Any]]:
+        """Events with stream ids greater than `after`, oldest first."""
+        start = after if after == "-" else f"({after}"
+        with away_is_unavailable():
+            rows = self._redis.xrange(keys.events(job_id), min=start, count=limit)
+        return [event_of(entry_id, fields) for entry_id, fields in rows]
+
+    def _read(self, ids: Sequence[str]) -> list[Job]:
+        with away_is_unavailable():
+            pipe = self._redis.pipeline(transaction=True)
+            for job_id in ids:
+                pipe.hgetall(keys.job(job_id))
+                pipe.lrange(keys.attempts(job_id), 0, -1)
+            rows = pipe.execute()
+        return [job_of(fields, attempts) for fields, attempts in zip(rows[::2], rows[1::2], strict=True) if fields]
+
+    # --- for workers ----------------------------------------------------------------------------------------------
+
+    def claim(self, pool: Pool, *, worker: str, device: str, lease_s: float, volume: str = "") -> Claim | None:
+        """The best pending job with its lease open, or None."""
+        answer = self._run("claim", pool, worker, device, int(lease_s * 1000), volume)
+        if not answer:
+            return None
+        job_id, attempt, fence = answer
+        return Claim(self.get(job_id), int(attempt), int(fence))
+
+    def beat(self, claim: Claim, lease_s: float) -> tuple[bool, bool]:
+        """Keeps the lease; (cancel requested, pause requested). Raises StaleFence."""
+        answer, cancel, pause = self._run("beat", claim.job.id, claim.fence, int(lease_s * 1000))
+        self._fenced(claim, answer)
+        return cancel == "1", pause == "1"
+
+    def report(self, claim: Claim, first: int, messages: Sequence[tuple[str, dict[str, Any], dict[str, Any]]]) -> None:
+        """(event type, its data, job fields) in order, numbered from `first` within the attempt. Raises StaleFence."""
+        flat = [json.dumps(part) if isinstance(part, dict) else part for message in messages for part in message]
+        self._fenced(claim, self._run("report", claim.job.id, claim.fence, first, *flat))
+
+    def publish(self, claim: Claim, checkpoint: Checkpoint) -> None:
+        """From now on the job resumes at this checkpoint. Raises StaleFence."""
+        self._fenced(claim, self._run("checkpoint", claim.job.id, claim.fence, json.dumps(asdict(checkpoint))))
+
+    def settle(
+        self, claim: Claim, state: JobState, error: Fault | None = None, artifacts: dict[str, Any] | None = None
+    ) -> None:
+        """Ends the job. Raises StaleFence."""
+        text = json.dumps(error.to_dict()) if error else ""
+        listed = json.dumps(artifacts) if artifacts else ""
+        self._fenced(claim, self._run("settle", claim.job.id, claim.fence, state, text, listed))
+
+    def requeue(
+        self, claim: Claim, pool: Placement, fault: Fault, *, crashed: bool = False, delay_s: float = 0.0
+    ) -> None:
+        """Gives the job back. Raises StaleFence."""
+        answer = self._run(
+            "requeue", claim.job.id, claim.fence, pool, int(delay_s * 1000), int(crashed), json.dumps(fault.to_dict())
+        )
+        self._fenced(claim, answer)
+
+    @staticmethod
+    def _fenced(claim: Claim, answer: str) -> None:
+        if answer == "stale":
+            raise StaleFence(f"attempt {claim.attempt} of {claim.job.id} is no longer the job's")
+
+    # --- for the reaper -------------------------------------------------------------------------------------------
+
+    def reap(self, lease_s: float) -> list[str]:
+        """Takes back jobs whose lease ran out; their ids. After an outage extends every lease once instead."""
+        jitter = secrets.randbelow(1000) / 1000
+        what, *ids = self._run("reap", int(lease_s * 1000), OUTAGE_MS, LOSS_BUDGET, jitter)
+        return ids if what == "reaped" else []
+
+
+def new_job_id() -> str:
+    """16 characters of base 36: not to be guessed, no vowels lost to readability."""
+    return "job_" + "".join(secrets.choice("0123456789abcdefghijklmnopqrstuvwxyz") for _ in range(16))
+
+
+def job_of(fields: dict[str, str], attempts: Sequence[str]) -> Job:
+    """A Job from its hash and its list of attempts."""
+
+    def parsed(name: str) -> Any:
+        return json.loads(fields[name]) if name in fields else None
+
+    error, checkpoint = parsed("error"), parsed("checkpoint")
+    return Job(
+        id=fields["id"],
+        owner=fields["owner"],
+        spec=JobSpec.model_validate_json(fields["spec"]),
+        state=JobState(fields["state"]),
+        pool=Placement(fields["pool"]),
+        fence=int(fields["fence"]),
+        revision=int(fields["revision"]),
+        created_at=_seconds(fields["created_ms"]),
+        queued_at=_seconds(fields["queued_ms"]),
+        sources=tuple(parsed("sources") or ()),
+        started_at=_seconds(fields.get("started_ms")),
+        finished_at=_seconds(fields.get("finished_ms")),
+        phase=fields.get("phase"),
+        held=fields.get("held") == "1",
+        cancel_requested=fields.get("cancel_requested") == "1",
+        parent_id=fields.get("parent_id"),
+        progress=parsed("progress"),
+        best=parsed("best"),
+        checkpoint=Checkpoint(**checkpoint) if checkpoint else None,
+        attempts=tuple(attempt_of(json.loads(text)) for text in attempts),
+        error=Fault.from_dict(error) if error else None,
+        batches_moved=int(fields.get("batches_moved", 0)),
+        requeues=int(fields.get("requeues", 0)),
+        crashes=int(fields.get("crashes", 0)),
+        last_reason=fields.get("last_reason"),
+        artifacts=parsed("artifacts") or {},
+    )
+
+
+def attempt_of(row: dict[str, Any]) -> Attempt:
+    return Attempt(
+        number=row["number"],
+        pool=Pool(row["pool"]),
+        worker=row["worker"],
+        device=row["device"],
+        fence=row["fence"],
+        started_at=row["started_ms"] / 1000,
+        ended_at=row["ended_ms"] / 1000 if "ended_ms" in row else None,
+        outcome=Outcome(row["outcome"]) if "outcome" in row else None,
+        fault=Fault.from_dict(row["fault"]) if "fault" in row else None,
+        resumed_at=row.get("resumed_at"),
+    )
+
+
+def event_of(entry_id: str, fields: dict[str, str]) -> dict[str, Any]:
+    """{id, type, seq, at (s), data} from a stream entry."""
+    return {
+        "id": entry_id,
+        "type": fields["type"],
+        "seq": int(fields["seq"]),
+        "at": int(fields["at"]) / 1000,
+        "data": json.loads(fields["data"]),
+    }
+
+
+def _seconds(milliseconds: str | None) -> Any:
+    return None if milliseconds is None else int(milliseconds) / 1000
