@@ -19,7 +19,7 @@ def main() -> None:
     if args.pool == "gpu" and not choose_device():
         sys.exit("no usable GPU: this worker takes no work")
     if args.pool == "batch":
-        os.environ["EEGQ_WARM_SPARE"] = "0"
+        os.environ["EEGQ_LANE"] = "1"
     command = [
         sys.executable, "-m", "celery", "-A", "worker.app", "worker", "-Q", QUEUES[args.pool], "-n", name,
         "-P", "prefork", "-c", "1", "--without-gossip", "--without-mingle", "--loglevel", "INFO",

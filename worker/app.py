@@ -11,6 +11,7 @@ from celery.signals import worker_process_init, worker_ready, worker_shutting_do
 
 from jobs.dispatch import celery_app
 from jobs.job import Pool
+from worker import lane
 from worker.keeper import Keeper
 from worker.services import Services, open_services
 from worker.settings import WorkerSettings
@@ -45,7 +46,7 @@ def _start_keeper(sender: object, **_: object) -> None:
 @worker_process_init.connect
 def _child(**_: object) -> None:
     die_with_parent(os.getppid())
-    services().prepare_spare()
+    lane.warm(services()) if settings.lane else services().prepare_spare()
 
 
 @worker_shutting_down.connect

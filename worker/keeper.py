@@ -47,12 +47,13 @@ class Keeper(threading.Thread):
 
     def beat(self) -> None:
         services = self._services
-        healthy = services.fleet.device(services.device).health.takes_work
-        services.fleet.beat(services.name, services.settings.pool, healthy, self._info())
+        ready = not services.settings.lane and services.fleet.device(services.device).health.takes_work
+        services.fleet.beat(services.name, services.settings.pool, ready, self._info())
 
     def _info(self) -> dict[str, Any]:
         services = self._services
-        return {"pid": os.getpid(), "device": services.device, "threads": services.threads, "volume": services.volume}
+        return {"pid": os.getpid(), "device": services.device, "threads": services.threads, "volume": services.volume,
+                "lane": services.settings.lane}  # fmt: skip
 
     def _test_if_due(self) -> None:
         services = self._services
@@ -72,12 +73,12 @@ def test_device(device: str, level: str) -> list[dict[str, Any]]:
     command = [sys.executable, "-m", "worker.devices", "--device", device, "--level", level]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=TEST_TIMEOUT_S, stdin=subprocess.DEVNULL)
-        output, status = done.stdout, done.returncode
+        output, status = done.stdout, str(done.returncode)
     except subprocess.TimeoutExpired as error:
         output, status = (error.stdout or b"").decode(), "timeout"
     rows = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
     begun = [r["test"] for r in rows if "ok" not in r]
     ended = [r for r in rows if "ok" in r]
-    if status != 0 and len(begun) > len(ended):
+    if status != "0" and len(begun) > len(ended):
         ended.append({"test": begun[-1], "ok": False, "detail": f"the test process died ({status})", "seconds": 0.0})
     return ended

@@ -19,6 +19,7 @@ class WorkerSettings(BaseSettings):
     redis_username: str = ""
     redis_password_file: Path | None = None
     pool: Pool = Pool.CPU
+    lane: bool = Field(False, description="this worker computes single batches (queue cpu.batch), not jobs")
     worker_name: str = Field("", description="unique among workers; empty: pool, host name and process id")
     device: str = Field("auto", description="auto, cpu, cuda:N, mps or standin; cpu for the cpu pool")
     threads: int = Field(

@@ -1,9 +1,9 @@
 """What worker.data raises.
 
-    DataError                the data or the spec is wrong: the job fails at once and is never requeued
-    └── StepFailed           the user's own preprocessing function raised; `details` holds its traceback
-    StorageUnavailable       the disk or the network folder does not answer: wait and try again
-    └── StorageFull          no space left for the store, even after evicting what no job uses
+DataError                the data or the spec is wrong: the job fails at once and is never requeued
+└── StepFailed           the user's own preprocessing function raised; `details` holds its traceback
+StorageUnavailable       the disk or the network folder does not answer: wait and try again
+└── StorageFull          no space left for the store, even after evicting what no job uses
 """
 
 import errno

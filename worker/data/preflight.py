@@ -88,7 +88,9 @@ def check_listing(recording: Recording, task: spec.JobSpec) -> Iterator[Finding]
         yield Finding(Check.SIGNAL_MISSING, Severity.FAILED, "sidecars without a signal file", remedy=remedy)
     absent = [suffix for suffix in ("_eeg.json", "_channels.tsv") if suffix not in recording.inventory]
     if absent:
-        yield Finding(Check.SIDECAR_MISSING, Severity.NOTE, f"no {' and no '.join(absent)}; the signal file is believed")
+        yield Finding(
+            Check.SIDECAR_MISSING, Severity.NOTE, f"no {' and no '.join(absent)}; the signal file is believed"
+        )
 
 
 def check_events(events: Events, rules: EventWindows) -> Iterator[Finding]:
@@ -105,14 +107,18 @@ def check_events(events: Events, rules: EventWindows) -> Iterator[Finding]:
             remedy="write the onset in seconds; trials around it cannot be told apart",
         )
     if len(others := lost[~relevant[lost]]):
-        yield Finding(Check.EVENT_ONSET, Severity.NOTE, f"{len(others)} events have no onset", _named(events, others[0]))
+        yield Finding(
+            Check.EVENT_ONSET, Severity.NOTE, f"{len(others)} events have no onset", _named(events, others[0])
+        )
     onset_s = events.onset_s[np.isfinite(events.onset_s)]
     if (np.diff(onset_s) < 0).any():
         yield Finding(Check.EVENT_ORDER, Severity.NOTE, "rows are not in order of time; they are sorted by onset")
     seen = Counter(zip(events.onset_s[relevant].tolist(), events.label[relevant].tolist(), strict=True))
     if repeated := [pair for pair, times in seen.items() if times > 1]:
         event = f"{repeated[0][1]} at {repeated[0][0]:g} s"
-        yield Finding(Check.EVENT_DUPLICATE, Severity.NOTE, f"{len(repeated)} events are there twice; one counts", event)
+        yield Finding(
+            Check.EVENT_DUPLICATE, Severity.NOTE, f"{len(repeated)} events are there twice; one counts", event
+        )
     durations = events.columns.get("duration", ())
     if durations and all(text in MISSING for text in durations):
         yield Finding(Check.EVENT_DURATION, Severity.NOTE, "every duration is n/a; windows are of the spec's size")

@@ -210,7 +210,10 @@ def _build(
     """By name of recording: what the store has already, and what is built now."""
     requests = {
         recording.name: Request(
-            str(recording.path), plan.identity(recording), plan.processing, str(plan.steps_dir) if plan.steps_dir else None
+            str(recording.path),
+            plan.identity(recording),
+            plan.processing,
+            str(plan.steps_dir) if plan.steps_dir else None,
         )
         for recording in wanted
     }
@@ -219,9 +222,7 @@ def _build(
     missing = [recording for recording in wanted if recording.name not in done]
     sizes = [recording.inventory.bytes for recording in missing]
     started_s = time.monotonic()
-    answers = build_all(
-        [requests[r.name] for r in missing], store.folder, sizes, memory_budget_bytes, workers
-    )
+    answers = build_all([requests[r.name] for r in missing], store.folder, sizes, memory_budget_bytes, workers)
     for n, answer in enumerate(answers, 1):
         done[names[answer.request.identity]] = answer
         eta_s = (time.monotonic() - started_s) / n * (len(missing) - n)
@@ -365,9 +366,7 @@ def _divide(
     return train, validation, chosen.to_dict(), []
 
 
-def _target_warnings(
-    spec: JobSpec, train: WindowIndex, validation: WindowIndex, kept: Sequence[Examined]
-) -> list[str]:
+def _target_warnings(spec: JobSpec, train: WindowIndex, validation: WindowIndex, kept: Sequence[Examined]) -> list[str]:
     """Raises DataError where there is nothing to learn."""
     name, warnings = spec.windows.target, []
     if not len(train) or not len(validation):

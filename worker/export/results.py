@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 from safetensors.torch import save_file
 
+from worker.data.prepare import Prepared
 from worker.data.windows import WindowIndex
 from worker.training.evaluate import predict
 from worker.training.loop import Progress
@@ -76,6 +77,15 @@ def model_card(parts: Parts) -> dict[str, Any]:
         "training_mean": float(parts.data.train.target.mean()),
         "moves_batches": parts.built.moves_batches,
     }
+
+
+def write_data_report(data: Prepared, folder: Path) -> None:
+    """preflight.json, preflight.html and split.json, written before the first step."""
+    write_json(folder / "preflight.json", data.preflight.to_dict())
+    (folder / "preflight.html").write_text(data.preflight.to_html())
+    write_json(folder / "split.json", data.split)
+    for name, source in data.custom_sources.items():
+        (folder / name).write_text(source)
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

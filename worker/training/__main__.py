@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from jobs.datasets import Source, scan, select
-
 from jobs.fault import Fault, FaultKind
 from jobs.spec import JobSpec
 from worker.training.errors import (
@@ -110,7 +109,7 @@ def run(orders: Orders, reports: Reports) -> dict[str, Any]:
     import torch
 
     from worker.data.prepare import prepare
-    from worker.export.results import write_results
+    from worker.export.results import write_data_report, write_results
     from worker.training.device import device_of
     from worker.training.loop import Loop
     from worker.training.parts import assemble
@@ -127,7 +126,9 @@ def run(orders: Orders, reports: Reports) -> dict[str, Any]:
         orders.data,
         orders.cache,
         report=lambda type, fields: reports.tell(type, START_S, **fields),
+        steps_dir=orders.user_code,
     )
+    write_data_report(data, orders.folder)
     reports.tell("phase", START_S, phase="loading")
     parts = assemble(orders.spec, data, device, orders.runs, orders.user_code)
     loop = Loop(parts, orders.folder, orders.fence, reports)

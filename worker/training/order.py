@@ -3,13 +3,15 @@
 Knows no state: any step can be drawn on any machine in any order. The mixer is splitmix64 (Steele et al., 2014).
 """
 
+from typing import Any
+
 import numpy as np
 
 U64 = np.uint64
 ORDER, CROP, DROPOUT, AUGMENT, SPLIT = range(1, 6)  # streams: the same seed never gives two of them the same numbers
 
 
-def mix(x: np.ndarray | np.uint64) -> np.ndarray | np.uint64:
+def mix(x: Any) -> Any:
     """splitmix64's finalizer, elementwise on uint64."""
     with np.errstate(over="ignore"):
         x = (x ^ (x >> U64(30))) * U64(0xBF58476D1CE4E5B9)

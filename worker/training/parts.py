@@ -56,6 +56,8 @@ def assemble(
     built = build(spec, shape, user_code)
     if spec.init is not None:
         initial.load(built.model, spec.init, runs_dir)
+    elif spec.training.start_at_mean:
+        initial.start_at_mean(built.model, float(data.train.target.mean()))
     set_flags(spec, device)
     state = TrainingState(built.model, spec.training, device.torch, spec.init)
     driller = Driller(spec.drill, device, state)

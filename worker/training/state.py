@@ -79,7 +79,7 @@ class TrainingState:
         decay = training.weight_decay
         if training.optimizer == "adamw":
             optimizer: torch.optim.Optimizer = torch.optim.AdamW(groups, weight_decay=decay, fused=True)
-            slots = ("exp_avg", "exp_avg_sq")
+            slots: tuple[str, ...] = ("exp_avg", "exp_avg_sq")
         elif training.optimizer == "adamax":
             optimizer = torch.optim.Adamax(groups, weight_decay=decay, foreach=True, capturable=self._is_cuda())
             slots = ("exp_avg", "exp_inf")
