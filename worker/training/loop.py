@@ -19,7 +19,6 @@ from worker.training.parts import Parts
 from worker.training.recovery import Recovery
 from worker.training.reports import COMPUTE_S, START_S, Reports
 from worker.training.score import nrmse
-from worker.training.state import lr_factor
 
 WINDOW_S = 0.25
 LONGEST_WINDOW = 256
@@ -73,10 +72,8 @@ class Loop:
     # --- a window of steps ----------------------------------------------------------------------------------------
 
     def _train_window(self) -> None:
-        training, per_epoch = self.parts.spec.training, self.parts.schedule.steps_per_epoch
-        epoch = self.k // per_epoch
-        self.parts.state.set_lr(lr_factor(training.schedule, epoch, training.epochs))
-        first, last = self.k, min(self.k + self._window, (epoch + 1) * per_epoch)
+        per_epoch = self.parts.schedule.steps_per_epoch
+        first, last = self.k, min(self.k + self._window, (self.k // per_epoch + 1) * per_epoch)
         started = time.monotonic()
         reached, fault = self._try_steps(first, last)
         fault = self._look(first, reached) or fault

@@ -1,6 +1,7 @@
 """Parts: all a run is made of, put together once from a spec, its data and a device. Knows no order of events."""
 
-from dataclasses import dataclass
+import copy
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,10 @@ from worker.data.prepare import Prepared
 from worker.training import initial
 from worker.training.batches import HostBatches
 from worker.training.build import Built, Shape, build
-from worker.training.device import Device
+from worker.training.device import Device, device_of
 from worker.training.drill import Driller
 from worker.training.order import Schedule, shifts
-from worker.training.state import TrainingState
+from worker.training.state import TrainingState, lr_factor
 from worker.training.step import Stepper
 
 
@@ -38,9 +39,23 @@ class Parts:
         return self.spec.training.epochs * self.schedule.steps_per_epoch
 
     def step(self, k: int) -> None:
-        """Runs step k on the state at k."""
+        """Runs step k on the state at k: rows, crops, dropout and learning rate follow from k alone."""
         self.driller.step = k
+        self.state.set_lr(self.lr_factor(k))
         self.stepper(*self.train(self.schedule.rows(k), self.crops(k)))
+
+    def lr_factor(self, k: int) -> float:
+        training = self.spec.training
+        return lr_factor(training.schedule, k // self.schedule.steps_per_epoch, training.epochs)
+
+    def on_cpu(self) -> "Parts":
+        """The same run with an equal state on this process's CPU, sharing no tensor; drills stay behind."""
+        cpu = device_of("cpu")
+        twin = TrainingState(copy.deepcopy(self.state.model), self.spec.training, cpu.torch, self.spec.init)
+        twin.restore({name: t.detach().cpu() for name, t in self.state.tensors().items()})
+        stepper, driller = Stepper(twin, self.spec.training, Precision.FP32), Driller((), cpu, twin)
+        train = HostBatches(self.data.train, cpu.torch)
+        return replace(self, device=cpu, state=twin, stepper=stepper, driller=driller, train=train)
 
     def crops(self, k: int) -> np.ndarray | None:
         """First samples of the crops of step k (batch_size,), or None where windows are taken whole."""
