@@ -2,7 +2,7 @@
 
 Knows shapes and padding; knows no model, no batch and no normalisation.
 
-Letters: F filters, R distinct rows, K taps, T samples in, U samples out.
+Letters: F filters, G filters of a first stage, R distinct rows, K taps, T samples in, U samples out, W T with padding.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch.nn import functional
 
 @dataclass(frozen=True)
 class Band:
-    """Where a convolution's taps sit in its matrix: row u holds its taps in columns u - left ... u - left + n_taps - 1.
+    """Where a convolution's taps sit in its matrix: row u holds them in columns u - left ... u - left + n_taps - 1.
 
     Rows are alike but for the first `n_first` and the last `n_last`, which have taps of their own.
     """
@@ -38,6 +38,17 @@ class Band:
     def n_alike(self) -> int:
         return self.n_times_out - self.n_first - self.n_last
 
+    def row_counts(self, like: Tensor) -> Tensor:
+        """How many rows each distinct row stands for, (R,)."""
+        counts_R = like.new_ones(self.n_first + 1 + self.n_last)
+        counts_R[self.n_first] = self.n_alike
+        return counts_R
+
+    def spread_rows(self, values_FR: Tensor) -> Tensor:
+        """One value a distinct row -> one value a row, (F, U)."""
+        first, alike, last = values_FR.split([self.n_first, 1, self.n_last], dim=1)
+        return torch.cat([first, alike.expand(-1, self.n_alike), last], dim=1)
+
     def diagonals(self, padded_FUW: Tensor) -> Tensor:
         """The taps (F, U, K) of a matrix whose columns include the padding, as a view."""
         n_columns = self.n_times + self.left + self.right
@@ -50,11 +61,6 @@ def filter_matrix(rows_FRK: Tensor, band: Band) -> Tensor:
     return _FilterMatrix.apply(rows_FRK, band)
 
 
-def plain_filter_matrix(kernels_FK: Tensor, band: Band) -> Tensor:
-    """The (F, U, T) matrices of plain convolutions: all rows alike."""
-    return filter_matrix(kernels_FK[:, None], band)
-
-
 class _FilterMatrix(Function):
     """Strided copies both ways: a gather's gradient would be a scatter, which costs more than all the rest."""
 
@@ -62,26 +68,26 @@ class _FilterMatrix(Function):
     def forward(ctx: Any, rows_FRK: Tensor, band: Band) -> Tensor:
         n_filters = rows_FRK.shape[0]
         padded_FUW = rows_FRK.new_zeros(n_filters, band.n_times_out, band.n_times + band.left + band.right)
-        taps_FUK = band.diagonals(padded_FUW)
-        first, alike, last = _split_rows(rows_FRK, band)
-        taps_FUK[:, : band.n_first] = first
-        taps_FUK[:, band.n_first : band.n_first + band.n_alike] = alike
-        taps_FUK[:, band.n_first + band.n_alike :] = last
+        first, alike, last = _split_rows(band.diagonals(padded_FUW), band)
+        alike.copy_(rows_FRK[:, band.n_first : band.n_first + 1])
+        if band.n_first + band.n_last:
+            first.copy_(rows_FRK[:, : band.n_first])
+            last.copy_(rows_FRK[:, band.n_first + 1 :])
         ctx.band = band
         return padded_FUW[:, :, band.left : band.left + band.n_times]
 
     @staticmethod
     def backward(ctx: Any, grad_FUT: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
         band = ctx.band
-        taps_FUK = band.diagonals(functional.pad(grad_FUT, (band.left, band.right)))
-        first = taps_FUK[:, : band.n_first]
-        alike = taps_FUK[:, band.n_first : band.n_first + band.n_alike].sum(1, keepdim=True)
-        last = taps_FUK[:, band.n_first + band.n_alike :]
-        return torch.cat([first, alike, last], dim=1), None
+        first, alike, last = _split_rows(band.diagonals(functional.pad(grad_FUT, (band.left, band.right))), band)
+        if band.n_first + band.n_last == 0:
+            return alike.sum(1, keepdim=True), None
+        return torch.cat([first, alike.sum(1, keepdim=True), last], dim=1), None
 
 
-def _split_rows(rows_FRK: Tensor, band: Band) -> tuple[Tensor, Tensor, Tensor]:
-    return rows_FRK[:, : band.n_first], rows_FRK[:, band.n_first : band.n_first + 1], rows_FRK[:, band.n_first + 1 :]
+def _split_rows(taps_FUK: Tensor, band: Band) -> tuple[Tensor, Tensor, Tensor]:
+    last = band.n_first + band.n_alike
+    return taps_FUK[:, : band.n_first], taps_FUK[:, band.n_first : last], taps_FUK[:, last:]
 
 
 class ChainedBand:
@@ -92,11 +98,11 @@ class ChainedBand:
     """
 
     def __init__(self, n_times: int, n_taps: int) -> None:
-        self.left = (n_taps - 1) // 2
-        self.right = n_taps - 1 - self.left
-        self.n_taps = n_taps
-        self.band = Band(n_times, 2 * n_taps - 1, 2 * self.left, 2 * self.right, n_first=self.left, n_last=self.right)
-        self._used_RK = self._used_taps(n_times)
+        left = (n_taps - 1) // 2
+        right = n_taps - 1 - left
+        self.first = Band(n_times, n_taps, left, right)
+        self.both = Band(n_times, 2 * n_taps - 1, 2 * left, 2 * right, n_first=left, n_last=right)
+        self._used_RK = _used_taps(self.first)
 
     def used_taps(self, like: Tensor) -> Tensor:
         """(R, K) of ones and zeros: which taps of the second filter a distinct row uses."""
@@ -114,12 +120,11 @@ class ChainedBand:
         return torch.matmul(self.used_taps(first_GK), shifted_FKM)
 
     def response_to_constant(self, second_FK: Tensor) -> Tensor:
-        """What the second filter makes of a constant 1 inside the window, (F, U)."""
-        rows_FR = torch.matmul(second_FK, self.used_taps(second_FK).T)
-        first, alike, last = rows_FR.split([self.left, 1, self.right], dim=1)
-        return torch.cat([first, alike.expand(-1, self.band.n_alike), last], dim=1)
+        """What the distinct rows of the second filter make of a constant 1 inside the window, (F, R)."""
+        return torch.matmul(second_FK, self.used_taps(second_FK).T)
 
-    def _used_taps(self, n_times: int) -> Tensor:
-        u_R = torch.cat([torch.arange(self.left + 1), torch.arange(n_times - self.right, n_times)])
-        position_RK = u_R[:, None] + torch.arange(self.n_taps) - self.left
-        return ((position_RK >= 0) & (position_RK < n_times)).double()
+
+def _used_taps(band: Band) -> Tensor:
+    u_R = torch.cat([torch.arange(band.left + 1), torch.arange(band.n_times - band.right, band.n_times)])
+    position_RK = u_R[:, None] + torch.arange(band.n_taps) - band.left
+    return ((position_RK >= 0) & (position_RK < band.n_times)).double()
