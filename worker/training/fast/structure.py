@@ -1,0 +1,97 @@
+"""Checks of a module's structure, and the swap of one module's forward.
+
+Knows torch modules; knows no mathematics. A path is taken where every check of it holds, never by a class's name alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import MethodType
+
+import torch
+from torch import Tensor, nn
+
+ELEMENTWISE = (nn.ELU, nn.ReLU, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.SELU, nn.Mish, nn.Identity)
+DTYPES = (torch.float32, torch.float64)
+
+
+def is_temporal_conv(module: object, n_in: int, time_axis: int = 1, padding: tuple[object, ...] = ("same",)) -> bool:
+    """A Conv2d along time alone, without bias, stride or dilation, `padding` one of those given."""
+    return (
+        _is_plain_conv(module)
+        and isinstance(module, nn.Conv2d)
+        and module.in_channels == n_in
+        and module.groups == 1
+        and module.bias is None
+        and module.kernel_size[1 - time_axis] == 1
+        and module.padding in padding
+    )
+
+
+def is_depthwise_spatial(module: object, n_filters: int, n_chans: int, time_axis: int = 1) -> bool:
+    """A Conv2d over all channels, one group a temporal filter, without bias or padding."""
+    kernel_size = (n_chans, 1) if time_axis == 1 else (1, n_chans)
+    return (
+        _is_plain_conv(module)
+        and isinstance(module, nn.Conv2d)
+        and module.in_channels == module.groups == n_filters
+        and module.kernel_size == kernel_size
+        and module.bias is None
+        and module.padding in ((0, 0), "valid")
+    )
+
+
+def is_batchnorm(module: object, n_features: int) -> bool:
+    """A BatchNorm2d that tracks running statistics; affine or not, any momentum."""
+    return (
+        type(module) is nn.BatchNorm2d
+        and module.num_features == n_features
+        and module.track_running_stats
+        and not _has_hooks(module)
+    )
+
+
+def is_time_pool(module: object, time_axis: int = 1) -> bool:
+    """An AvgPool2d along time alone: it then acts on any layout whose last axis but none other is time."""
+    return (
+        type(module) is nn.AvgPool2d
+        and _pair(module.kernel_size)[1 - time_axis] == 1
+        and _pair(module.stride)[1 - time_axis] == 1
+        and _pair(module.padding)[1 - time_axis] == 0
+    )
+
+
+def is_window(x: Tensor, n_chans: int, n_times: int, weight: Tensor) -> bool:
+    """A batch the fast forward is written for: right shape and precision, and data rather than a variable."""
+    return (
+        x.ndim == 3 and x.shape[1:] == (n_chans, n_times) and x.dtype == weight.dtype in DTYPES and not x.requires_grad
+    )
+
+
+def swap_forward(module: nn.Module, forward: Callable[..., Tensor], path: str) -> None:
+    """Give this one module another forward; its parameters, buffers and class stay. deepcopy carries it along."""
+    module.forward = MethodType(forward, module)  # type: ignore[method-assign]
+    module.fast_path = path  # type: ignore[assignment]
+
+
+def original_forward(module: nn.Module, *args: Tensor) -> Tensor:
+    """The forward of the module's class, for a batch that the fast one is not written for."""
+    return type(module).forward(module, *args)
+
+
+def _is_plain_conv(module: object) -> bool:
+    return (
+        isinstance(module, nn.Conv2d)
+        and module.stride == (1, 1)
+        and module.dilation == (1, 1)
+        and module.padding_mode == "zeros"
+        and not _has_hooks(module)
+    )
+
+
+def _has_hooks(module: nn.Module) -> bool:
+    return bool(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks)
+
+
+def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
+    return value if isinstance(value, tuple) else (value, value)
