@@ -1,20 +1,29 @@
 """What worker.data raises.
 
-    DataError                the data or the spec is wrong: the job fails at once and is never requeued
-    └── StepFailed           the user's own preprocessing function raised; `details` holds its traceback
-    StorageUnavailable       the disk or the network folder does not answer: wait and try again
-    └── StorageFull          no space left for the store, even after evicting what no job uses
+DataError                the data or the spec is wrong: the job fails at once and is never requeued
+└── StepFailed           the user's own preprocessing function raised; `details` holds its traceback
+StorageUnavailable       the disk or the network folder does not answer: wait and try again
+└── StorageFull          no space left for the store, even after evicting what no job uses
 """
 
 import errno
 from typing import Self
 
 INFRASTRUCTURE = frozenset(
-    getattr(errno, name)
-    for name in (
-        "EIO ESTALE ETIMEDOUT EHOSTDOWN EHOSTUNREACH ENETDOWN ENETUNREACH ENOTCONN ECONNRESET EREMOTEIO ENXIO ENODEV"
-    ).split()
-    if hasattr(errno, name)
+    {
+        errno.EIO,
+        errno.ESTALE,
+        errno.ETIMEDOUT,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.ENETDOWN,
+        errno.ENETUNREACH,
+        errno.ENOTCONN,
+        errno.ECONNRESET,
+        errno.ENXIO,
+        errno.ENODEV,
+        getattr(errno, "EREMOTEIO", errno.EIO),  # Linux only
+    }
 )
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 

@@ -88,7 +88,9 @@ def check_listing(recording: Recording, task: spec.JobSpec) -> Iterator[Finding]
         yield Finding(Check.SIGNAL_MISSING, Severity.FAILED, "sidecars without a signal file", remedy=remedy)
     absent = [suffix for suffix in ("_eeg.json", "_channels.tsv") if suffix not in recording.inventory]
     if absent:
-        yield Finding(Check.SIDECAR_MISSING, Severity.NOTE, f"no {' and no '.join(absent)}; the signal file is believed")
+        yield Finding(
+            Check.SIDECAR_MISSING, Severity.NOTE, f"no {' and no '.join(absent)}; the signal file is believed"
+        )
 
 
 def check_events(events: Events, rules: EventWindows) -> Iterator[Finding]:
@@ -105,14 +107,18 @@ def check_events(events: Events, rules: EventWindows) -> Iterator[Finding]:
             remedy="write the onset in seconds; trials around it cannot be told apart",
         )
     if len(others := lost[~relevant[lost]]):
-        yield Finding(Check.EVENT_ONSET, Severity.NOTE, f"{len(others)} events have no onset", _named(events, others[0]))
+        yield Finding(
+            Check.EVENT_ONSET, Severity.NOTE, f"{len(others)} events have no onset", _named(events, others[0])
+        )
     onset_s = events.onset_s[np.isfinite(events.onset_s)]
     if (np.diff(onset_s) < 0).any():
         yield Finding(Check.EVENT_ORDER, Severity.NOTE, "rows are not in order of time; they are sorted by onset")
     seen = Counter(zip(events.onset_s[relevant].tolist(), events.label[relevant].tolist(), strict=True))
     if repeated := [pair for pair, times in seen.items() if times > 1]:
         event = f"{repeated[0][1]} at {repeated[0][0]:g} s"
-        yield Finding(Check.EVENT_DUPLICATE, Severity.NOTE, f"{len(repeated)} events are there twice; one counts", event)
+        yield Finding(
+            Check.EVENT_DUPLICATE, Severity.NOTE, f"{len(repeated)} events are there twice; one counts", event
+        )
     durations = events.columns.get("duration", ())
     if durations and all(text in MISSING for text in durations):
         yield Finding(Check.EVENT_DURATION, Severity.NOTE, "every duration is n/a; windows are of the spec's size")
@@ -151,7 +157,7 @@ def check_trials(events: Events, cut: Cut, duration_s: float) -> Iterator[Findin
 
 
 def check_duplicates(examined: Sequence[Examined]) -> list[Examined]:
-    """The same signal under two names: the first is kept. One subject in two copies of a release is no defect."""
+    """The same signal twice: the first is kept. It is a defect, but for one recording in two copies of a release."""
     first: dict[str, Recording] = {}
     result = []
     for one in examined:
@@ -206,12 +212,12 @@ def summarise(examined: Sequence[Examined], target_name: str) -> PreflightReport
         recordings=tuple(_row(one) for one in examined),
         counts={
             "recordings": len(examined),
-            **{status: sum(one.status is status for one in examined) for status in Status},
+            **{str(status): sum(one.status is status for one in examined) for status in Status},
             "subjects": len({one.recording.subject for one in kept}),
             "trials": sum(cut.n_trials for cut in cuts),
             "windows": sum(len(cut.start) for cut in cuts),
         },
-        findings={check: dict(counts) for check, counts in sorted(findings.items())},
+        findings={str(check): {str(s): n for s, n in counts.items()} for check, counts in sorted(findings.items())},
         trial_drops={str(reason): n for reason, n in drops.items()},
         target=describe_target(target_name, np.concatenate([cut.target for cut in cuts]) if cuts else np.empty(0)),
         channels=_channels(kept),
@@ -281,15 +287,15 @@ def _of_common_shape(one: Examined, common: tuple[float, tuple[str, ...]]) -> Ex
 
 
 def _duplicate(recording: Recording, original: Recording) -> Finding:
-    same = recording.subject == original.subject
-    message = f"the same signal as {original.name}"
-    if same:
-        return Finding(Check.DUPLICATE_RECORDING, Severity.EXCLUDED, message)
-    return Finding(Check.DUPLICATE_RECORDING, Severity.FAILED, f"{message}, of another subject")
+    copy = recording.stem == original.stem and recording.source_path != original.source_path
+    severity = Severity.EXCLUDED if copy else Severity.FAILED
+    remedy = None if copy else "one of the two is not what its name says"
+    return Finding(Check.DUPLICATE_RECORDING, severity, f"the same signal as {original.name}", remedy=remedy)
 
 
 def _named(events: Events, row: int) -> str:
-    return f"row {row + 1}: {events.label[row]} at {events.onset_s[row]:g} s"
+    onset_s = events.onset_s[row]
+    return f"row {row + 1}: {events.label[row]} at {'n/a' if np.isnan(onset_s) else f'{onset_s:g} s'}"
 
 
 def _row(one: Examined) -> dict[str, Any]:

@@ -210,7 +210,10 @@ def _build(
     """By name of recording: what the store has already, and what is built now."""
     requests = {
         recording.name: Request(
-            str(recording.path), plan.identity(recording), plan.processing, str(plan.steps_dir) if plan.steps_dir else None
+            str(recording.path),
+            plan.identity(recording),
+            plan.processing,
+            str(plan.steps_dir) if plan.steps_dir else None,
         )
         for recording in wanted
     }
@@ -219,9 +222,7 @@ def _build(
     missing = [recording for recording in wanted if recording.name not in done]
     sizes = [recording.inventory.bytes for recording in missing]
     started_s = time.monotonic()
-    answers = build_all(
-        [requests[r.name] for r in missing], store.folder, sizes, memory_budget_bytes, workers
-    )
+    answers = build_all([requests[r.name] for r in missing], store.folder, sizes, memory_budget_bytes, workers)
     for n, answer in enumerate(answers, 1):
         done[names[answer.request.identity]] = answer
         eta_s = (time.monotonic() - started_s) / n * (len(missing) - n)
@@ -365,9 +366,7 @@ def _divide(
     return train, validation, chosen.to_dict(), []
 
 
-def _target_warnings(
-    spec: JobSpec, train: WindowIndex, validation: WindowIndex, kept: Sequence[Examined]
-) -> list[str]:
+def _target_warnings(spec: JobSpec, train: WindowIndex, validation: WindowIndex, kept: Sequence[Examined]) -> list[str]:
     """Raises DataError where there is nothing to learn."""
     name, warnings = spec.windows.target, []
     if not len(train) or not len(validation):
@@ -379,6 +378,9 @@ def _target_warnings(
         )
     if validation.target.std() == 0:
         warnings.append(f"{name} is the same in every validation window: its NRMSE is not defined")
+    releases = {(one.recording.subject, one.recording.release) for one in kept}
+    if twice := len(releases) - len({subject for subject, _ in releases}):
+        warnings.append(f"{twice} subjects appear in more than one release; each is on one side of the split only")
     by_release: dict[str, set[float]] = {}
     for one in kept:
         if one.cut is not None:

@@ -109,7 +109,7 @@ def _custom(signal: Signal, step: spec.CustomStep, steps_dir: Path | None) -> Si
     try:
         function = getattr(_load(steps_dir, module_name), function_name)
         x = np.asarray(function(signal.x.copy(), signal.sfreq, **step.params), np.float32)
-    except Exception as error:  # noqa: BLE001  anything may come out of the user's code
+    except Exception as error:
         raise StepFailed(f"{step.function} raised {error!r}", details=traceback.format_exc()) from error
     if x.shape != signal.x.shape:
         raise StepFailed(f"{step.function} returned shape {x.shape} for {signal.x.shape}")
@@ -137,7 +137,9 @@ def _load(folder: Path, name: str) -> ModuleType:
 
 def _rows(signal: Signal, names: Sequence[str]) -> list[int]:
     if missing := [name for name in names if name not in signal.ch_names]:
-        raise DataError(f"no channel {missing[0]} to work on", remedy=f"channels are {', '.join(signal.ch_names[:5])}...")
+        raise DataError(
+            f"no channel {missing[0]} to work on", remedy=f"channels are {', '.join(signal.ch_names[:5])}..."
+        )
     return [signal.ch_names.index(name) for name in names]
 
 

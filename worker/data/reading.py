@@ -44,7 +44,7 @@ def open_signal(path: Path) -> Header:
         raw = _reader(path)(path, preload=False, verbose="error")
     except OSError:
         raise
-    except Exception as error:  # noqa: BLE001  a damaged file makes MNE raise anything
+    except Exception as error:
         raise BadRecording(Check.UNREADABLE, f"MNE cannot read it: {type(error).__name__}: {error}") from error
     return Header(tuple(raw.ch_names), float(raw.info["sfreq"]), int(raw.n_times), raw)
 
@@ -81,7 +81,7 @@ def _volts(header: Header, picks: list[int], start: int, stop: int) -> np.ndarra
         return header.raw.get_data(picks=picks, start=start, stop=stop, verbose="error")
     except OSError:
         raise
-    except Exception as error:  # noqa: BLE001  a damaged file makes MNE raise anything
+    except Exception as error:
         where = f"{start / header.sfreq:.1f} s"
         raise BadRecording(Check.UNREADABLE, f"MNE cannot read on from {where}: {error}") from error
 

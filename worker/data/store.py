@@ -170,7 +170,9 @@ def open_tiles(path: Path, n_chans: int, n_times: int) -> np.ndarray:
     try:
         return np.memmap(path, np.float32, "r", shape=(n_tiles, n_chans, TILE_TIMES))
     except ValueError as error:
-        raise DataError(f"a stored signal is damaged: {error}", remedy="remove the cache folder; it is rebuilt") from error
+        raise DataError(
+            f"a stored signal is damaged: {error}", remedy="remove the cache folder; it is rebuilt"
+        ) from error
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -33,7 +33,9 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m worker.data.simulate", description="Simulate an HBN-like dataset.")
     parser.add_argument("folder", type=Path, help="BIDS root to write")
-    parser.add_argument("--subjects", type=int, default=None, help=f"default {DEMO['subjects']}, all with --events-from")
+    parser.add_argument(
+        "--subjects", type=int, default=None, help=f"default {DEMO['subjects']}, all with --events-from"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--effect", type=float, default=1.0, help="strength of the trace; 0 leaves none")
     parser.add_argument("--release", default="R1")

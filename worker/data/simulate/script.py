@@ -81,8 +81,6 @@ def from_metadata(root: Path, release: str, subjects: int | None, tasks: Sequenc
     return Study(release, tuple(participants[folder.name] for folder in folders), recordings)
 
 
-
-
 def _participant(rng: np.random.Generator, label: str, release: str) -> dict[str, str]:
     general = rng.normal()
     traits = {name: f"{0.6 * general + 0.8 * rng.normal():.3f}" for name in TRAITS}
