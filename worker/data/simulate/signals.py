@@ -9,7 +9,7 @@ import numpy as np
 
 N_SOURCES = 24
 BACKGROUND_UV = 12.0  # standard deviation of the 1/f background at a typical channel
-ALPHA_UV = 8.0
+ALPHA_UV = 10.0
 BAND_HZ = (0.5, 50.0)  # as the challenge's releases are filtered
 RESPONSE_LATENCY_S = 1.1  # the component's peak after the stimulus: inside the window of challenge 1
 RESPONSE_WIDTH_S = 0.2
@@ -81,7 +81,7 @@ def _alpha(rng: np.random.Generator, n_times: int, sfreq: float, trace: Trace) -
     time_s = np.arange(n_times) / sfreq
     phase = 2 * np.pi * 10 * time_s + np.cumsum(rng.standard_normal(n_times)) * 0.5 / np.sqrt(sfreq)
     envelope = 1 + 0.4 * np.sin(2 * np.pi * 0.1 * time_s + rng.uniform(0, 2 * np.pi))
-    strength = 1.0 if trace.trait_z is None else np.exp(0.5 * trace.effect * np.clip(trace.trait_z, -2.5, 2.5))
+    strength = 1.0 if trace.trait_z is None else np.exp(0.8 * trace.effect * np.clip(trace.trait_z, -2.5, 2.5))
     return (ALPHA_UV * strength * envelope * np.sin(phase)).astype(np.float32)
 
 
