@@ -91,7 +91,7 @@ def amd_settings(machine: Machine) -> list[Setting]:
     if machine.render_gid is not None:
         found.append(Setting("RENDER_GID", str(machine.render_gid), ""))
     if len(machine.amd) > 1:
-        found.append(Setting("HIP_VISIBLE_DEVICES", str(gpu.index), f"the strongest of {names(machine.amd)}"))
+        found.append(Setting("ROCR_VISIBLE_DEVICES", str(gpu.index), f"the strongest of {names(machine.amd)}"))
     return found
 
 

@@ -15,7 +15,7 @@ KFD_NODES = "sys/class/kfd/kfd/topology/nodes"
 
 @dataclass(frozen=True)
 class AmdGpu:
-    """`index` is its place among the GPUs, as HIP_VISIBLE_DEVICES counts; `simds` tells a card from the CPU's own."""
+    """`index` is its place among the GPUs, as ROCR_VISIBLE_DEVICES counts; `simds` tells a card from the CPU's own."""
 
     index: int
     gfx: str

@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text()
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(TEXT)["services"]
 OURS = {name: service for name, service in SERVICES.items() if name != "redis"}
+NEEDS_A_GPU = {"worker-gpu-rocm", "worker-gpu-cuda"}
 DOCKERFILES = {name: (ROOT / f"Dockerfile.{name}").read_text() for name in ("cpu", "rocm", "cuda")}
 A_ROCM_BOX = Machine((AmdGpu(0, "gfx1010", 72), AmdGpu(1, "gfx1036", 4)), False, 44, 109)
 
@@ -62,7 +63,7 @@ def test_only_the_service_is_published_and_on_this_machine_alone() -> None:
 def test_every_container_is_a_mere_user_and_comes_back(name: str) -> None:
     service = SERVICES[name]
     assert service["user"].startswith("${HOST_UID:?")
-    assert service["restart"] == "unless-stopped"
+    assert service["restart"] == ("on-failure:5" if name in NEEDS_A_GPU else "unless-stopped")
     assert service["init"]
     assert service["read_only"]
     assert service["cap_drop"] == ["ALL"]
