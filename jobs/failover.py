@@ -37,44 +37,34 @@ class Fail:
 Decision = HandOff | Requeue | Fail
 
 
-def decide(fault: Fault, *, pool: Pool, policy: Failover, crashes: int = 0, batch_faults: int = 0) -> Decision:
+def decide(
+    fault: Fault, *, pool: Pool, policy: Failover, crashes: int = 0, batches_moved: int | None = None
+) -> Decision:
     """The table in docs/hybrid.md as code.
 
-    `crashes` counts process deaths since the last newer checkpoint; `batch_faults` counts batches moved in the
-    last 100 steps of this attempt.
+    `crashes` counts process deaths since the last newer checkpoint; `batches_moved` those moved in the last 100
+    steps, None where the step is lost already because its trainer has ended.
     """
     if fault.scope is Scope.JOB:
         return Fail(fault)
-    if fault.scope is Scope.ATTEMPT:
-        return _requeue_attempt(fault, pool, crashes)
-    if fault.scope is Scope.BATCH and pool is Pool.GPU:
-        return _move_batch(fault, policy, batch_faults, crashes)
+    if fault.kind is FaultKind.NON_FINITE and pool is Pool.CPU:
+        return Fail(Fault(FaultKind.DIVERGED, fault.message, fault.step, fault.device, fault.hint))
+    if fault.scope is Scope.ATTEMPT and fault.kind is not FaultKind.HOST_MEMORY:
+        return Requeue(pool, backoff=fault.kind is not FaultKind.STOPPED)
+    if fault.scope is Scope.BATCH and _may_move(pool, policy, batches_moved):
+        return HandOff()
     return _move_job(fault, pool, policy, crashes)
 
 
-def _requeue_attempt(fault: Fault, pool: Pool, crashes: int) -> Decision:
-    if fault.kind is FaultKind.HOST_MEMORY:
-        return _spend(fault, pool, crashes)
-    return Requeue(pool, backoff=fault.kind is not FaultKind.STOPPED)
-
-
-def _move_batch(fault: Fault, policy: Failover, batch_faults: int, crashes: int) -> Decision:
-    if policy is Failover.BATCH_AND_JOB and batch_faults < BATCH_FAULT_BUDGET:
-        return HandOff()
-    return _move_job(fault, Pool.GPU, policy, crashes)
+def _may_move(pool: Pool, policy: Failover, batches_moved: int | None) -> bool:
+    allowed = pool is Pool.GPU and policy is Failover.BATCH_AND_JOB
+    return allowed and batches_moved is not None and batches_moved < BATCH_FAULT_BUDGET
 
 
 def _move_job(fault: Fault, pool: Pool, policy: Failover, crashes: int) -> Decision:
-    """A device fault: away from the GPU unless the user forbids it. On the CPU it can only be the job's own crash."""
-    if fault.kind is FaultKind.NON_FINITE and pool is Pool.CPU:
-        return Fail(Fault(FaultKind.DIVERGED, fault.message, fault.step, fault.device, fault.hint))
-    if pool is Pool.GPU and policy is not Failover.NEVER:
-        return _spend(fault, Pool.CPU, crashes)
-    return _spend(fault, pool, crashes)
-
-
-def _spend(fault: Fault, pool: Pool, crashes: int) -> Decision:
+    """Away from the GPU unless the user forbids it or the host's memory is to blame; not for ever."""
     if crashes + 1 >= CRASH_BUDGET:
         message = f"crashed {crashes + 1} times without a newer checkpoint; last: {fault.kind}: {fault.message}"
         return Fail(Fault(FaultKind.POISON, message, fault.step, fault.device, fault.hint, fault.exit_status))
-    return Requeue(pool, crashed=True)
+    stays = policy is Failover.NEVER or fault.kind is FaultKind.HOST_MEMORY
+    return Requeue(pool if stays else Pool.CPU, crashed=True)

@@ -32,6 +32,7 @@ class FaultKind(StrEnum):
     DATA = "data"
     USER_CODE = "user_code"  # a Python error in what the user chose
     DIVERGED = "diverged"  # not finite on the CPU either
+    INTERNAL = "internal"  # a bug of eegq
     POISON = "poison"  # crashed too often without a newer checkpoint
 
 
@@ -53,6 +54,7 @@ SCOPE = {
     FaultKind.DATA: Scope.JOB,
     FaultKind.USER_CODE: Scope.JOB,
     FaultKind.DIVERGED: Scope.JOB,
+    FaultKind.INTERNAL: Scope.JOB,
     FaultKind.POISON: Scope.JOB,
 }
 

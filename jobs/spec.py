@@ -273,6 +273,7 @@ class Training(Strict):
     early_stopping: Annotated[int, Field(ge=1)] | None = Field(
         None, description="epochs without a better validation NRMSE before training ends"
     )
+    start_at_mean: bool = Field(True, description="the last bias starts at the training targets' mean, without `init`")
     precision: Precision = Field(Precision.AUTO, description="auto: mixed where the device passes its test, else fp32")
     deterministic: bool = Field(False, description="bit-identical on the same kind of device; slower on a GPU")
     fast_path: bool = Field(True, description="exact faster evaluation of models that have one")

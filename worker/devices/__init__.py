@@ -1,0 +1,1 @@
+"""Devices: what a failure means (classify, no torch), and whether a device computes rightly (health)."""

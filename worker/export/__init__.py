@@ -1,0 +1,1 @@
+"""What a run leaves behind: weights, predictions, scores, TensorBoard files, and the challenge's submission."""

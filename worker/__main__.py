@@ -1,0 +1,42 @@
+"""Starts a worker: `python -m worker --pool gpu|cpu|batch`. Becomes Celery's own worker process."""
+
+import argparse
+import os
+import sys
+
+from jobs.job import CPU_BATCH_QUEUE
+
+QUEUES = {"gpu": "gpu", "cpu": "cpu", "batch": CPU_BATCH_QUEUE}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m worker", description=__doc__)
+    parser.add_argument("--pool", choices=sorted(QUEUES), default="cpu")
+    parser.add_argument("--name", default="", help="unique among workers")
+    args = parser.parse_args()
+    os.environ["EEGQ_POOL"] = "gpu" if args.pool == "gpu" else "cpu"
+    os.environ["EEGQ_WORKER_NAME"] = name = args.name or f"{args.pool}-{os.getpid()}@{os.uname().nodename}"
+    if args.pool == "gpu" and not choose_device():
+        sys.exit("no usable GPU: this worker takes no work")
+    if args.pool == "batch":
+        os.environ["EEGQ_LANE"] = "1"
+    command = [
+        sys.executable, "-m", "celery", "-A", "worker.app", "worker", "-Q", QUEUES[args.pool], "-n", name,
+        "-P", "prefork", "-c", "1", "--without-gossip", "--without-mingle", "--loglevel", "INFO",
+    ]  # fmt: skip
+    os.execv(sys.executable, command)
+
+
+def choose_device() -> bool:
+    """Finds a GPU that computes rightly, in a process of its own, and hands its name down."""
+    from worker.devices.probe import probe
+
+    wanted = os.environ.get("EEGQ_DEVICE", "auto")
+    found = wanted if wanted.startswith("standin") else probe(wanted)
+    if found:
+        os.environ["EEGQ_CHOSEN_DEVICE"] = found if ":" in found or found == "mps" else f"{found}:0"
+    return found is not None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""The worker's Celery app: settings are read here and nowhere else. `python -m worker --pool cpu` starts it.
+
+The parent process keeps presence and device health (keeper); the one child is the supervisor (attempt).
+"""
+
+import multiprocessing
+import os
+from functools import cache
+
+from celery.signals import worker_process_init, worker_ready, worker_shutting_down
+
+from jobs.dispatch import celery_app
+from jobs.job import Pool
+from worker import lane
+from worker.keeper import Keeper
+from worker.services import Services, open_services
+from worker.settings import WorkerSettings
+from worker.training.orphan import die_with_parent
+
+settings = WorkerSettings()
+redis_url = settings.url()
+app = celery_app(redis_url)
+app.conf.imports = ("worker.tasks",)
+
+_draining = multiprocessing.Event()  # made before the fork: the child sees what the parent is told
+
+
+@cache
+def services() -> Services:
+    """Of this process; never carried over a fork."""
+    return open_services(
+        settings, app, redis_url, device=chosen_device(), threads=settings.cores(), draining=_draining.is_set
+    )
+
+
+def chosen_device() -> str:
+    """The pool's device: what the parent found to work, handed down through the environment."""
+    return "cpu" if settings.pool is Pool.CPU else os.environ["EEGQ_CHOSEN_DEVICE"]
+
+
+@worker_ready.connect
+def _start_keeper(sender: object, **_: object) -> None:
+    Keeper(open_services(settings, app, redis_url, chosen_device(), settings.cores(), _draining.is_set)).start()
+
+
+@worker_process_init.connect
+def _child(**_: object) -> None:
+    die_with_parent(os.getppid())
+    lane.warm(services()) if settings.lane else services().prepare_spare()
+
+
+@worker_shutting_down.connect
+def _drain(**_: object) -> None:
+    _draining.set()

@@ -1,0 +1,259 @@
+"""ONE RUN OF A JOB. Read this first: claim -> lease -> start trainer -> watch -> settle.
+
+The supervisor's side: it beats while native code hangs, so it imports no engine library. What to do after a fault
+is decided in jobs/failover.py; how a trainer trains is in worker/training.
+"""
+
+import random
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from jobs.errors import StaleFence, StoreUnavailable
+from jobs.failover import Fail, Requeue, decide
+from jobs.fault import Fault, FaultKind
+from jobs.job import Checkpoint, Claim, JobState, Pool
+from jobs.spec import Placement
+from worker.devices.classify import classify_exit
+from worker.handoff import HandOffs
+from worker.lease import Lease
+from worker.reporter import Reporter
+from worker.runfolder import RunFolder
+from worker.services import Services
+from worker.trainer import Trainer
+from worker.watchdog import Watchdog
+
+LOOK_S = 0.25
+LOOK_WHILE_MOVING_S = 0.02
+CANCEL_GRACE_S = 3.0
+PATIENCE_RETRY_S = 1.0
+LONGEST_BACKOFF_S = 60.0
+
+
+@dataclass(frozen=True)
+class Succeeded:
+    artifacts: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """By an order: cancel, drain or pause."""
+
+    order: str
+
+
+@dataclass(frozen=True)
+class Faulted:
+    fault: Fault
+
+
+@dataclass(frozen=True)
+class Superseded:
+    """The lease was lost: the job is somebody else's now."""
+
+
+Ending = Succeeded | Stopped | Faulted | Superseded
+
+
+def run(services: Services) -> bool:
+    """Takes one job of the worker's pool to its next state; whether there was one."""
+    claim = services.store.claim(
+        services.settings.pool, worker=services.name, device=services.device,
+        lease_s=services.settings.lease_s, volume=services.volume,
+    )  # fmt: skip
+    if claim is None:
+        return False
+    attempt = Attempt(claim, services)
+    ending = attempt.start_and_watch()
+    attempt.settle(ending)
+    services.ring_for_the_rest()
+    return True
+
+
+class Attempt:
+    def __init__(self, claim: Claim, services: Services) -> None:
+        self.claim, self.services = claim, services
+        self.folder = RunFolder(services.settings.runs, claim.job.id)
+        self.lease = Lease(services.store, claim, services.settings.lease_s, services.settings.beat_s)
+        self.reporter = Reporter(services.store, services.ledger, claim)
+        self.handoffs = HandOffs(claim, self.folder, services.volume, services.tickets, services.bell)
+        self.watchdog = Watchdog()
+        self._ordered: tuple[str, float] | None = None
+        self._ending: Ending | None = None
+
+    # --- start and watch ------------------------------------------------------------------------------------------
+
+    def start_and_watch(self) -> Ending:
+        try:
+            self.folder.prepare(self.claim)
+        except OSError as error:
+            return Faulted(Fault(FaultKind.STORAGE, f"the run folder cannot be written: {error}"))
+        trainer = self.services.take_trainer()
+        trainer.start(self._arguments(), self.folder.log)
+        self.watchdog.heard(60.0, time.monotonic())
+        self.reporter.event("phase", {"phase": "loading", "trainer_pid": trainer.pid}, {"phase": "loading"})
+        try:
+            return self._watch(trainer)
+        except StaleFence:
+            trainer.stop(term_grace_s=0)
+            return Superseded()
+        finally:
+            self.services.prepare_spare()
+
+    def _watch(self, trainer: Trainer) -> Ending:
+        """Until the trainer's pipe closes: pass on what it says, beat the lease, pass orders, mind its promises."""
+        while True:
+            messages, closed = trainer.poll(LOOK_WHILE_MOVING_S if self.handoffs.waiting else LOOK_S)
+            for message in messages:
+                self.watchdog.heard(message["next_within_s"], time.monotonic())
+                self._hear(message, trainer)
+            if closed:
+                return self._after_its_end(trainer)
+            self.handoffs.collect(self.reporter, trainer)
+            self.reporter.flush_if_due()
+            self._pass_orders(trainer)
+            if self.watchdog.expired(time.monotonic()):
+                return self._end_hang(trainer)
+
+    def _hear(self, message: dict[str, Any], trainer: Trainer) -> None:
+        data = {k: v for k, v in message.items() if k not in ("v", "type", "next_within_s")}
+        match message["type"]:
+            case "phase" | "preprocessing":
+                data.setdefault("phase", message["type"])
+                self.reporter.event("phase", data, {"phase": data["phase"]})
+            case "progress":
+                self.reporter.event("progress", data, {"progress": data})
+            case "metrics":
+                self._hear_metrics(data)
+            case "resume":
+                self.reporter.resumed(data["step"])
+                self.reporter.event("started", data)
+            case "commit":
+                self.reporter.steps(data["first"], data["last"], data["device"], data["reason"])
+            case "checkpoint":
+                path = self.folder.relative(data["path"])
+                self.reporter.checkpoint(Checkpoint(data["step"], path, self.services.volume, data["digest"]))
+            case "ticket":
+                self.handoffs.send(data, self.reporter, trainer)
+            case "fault":
+                self._hear_batch_fault(Fault.from_dict(data["fault"]))
+            case "warning" | "hello":
+                self.reporter.event(message["type"], data)
+            case "done":
+                self._ending = Succeeded(data["artifacts"])
+            case "stopped":
+                self._ending = Stopped(data["order"])
+            case "failed":
+                self._ending = Faulted(Fault.from_dict(data["fault"]))
+
+    def _hear_metrics(self, row: dict[str, Any]) -> None:
+        row = {**row, "attempt": self.claim.attempt, "at": time.time()}
+        self.folder.add_metrics(row)
+        best = {"metric": "nrmse", "value": row["best"], "epoch": row["best_epoch"], "baseline": row["baseline"]}
+        self.reporter.event("metrics", row, {"best": best})
+
+    def _hear_batch_fault(self, fault: Fault) -> None:
+        self.reporter.event("fault", {**fault.to_dict(), "scope": fault.scope})
+        self.services.blame_device(fault)
+
+    def _pass_orders(self, trainer: Trainer) -> None:
+        """Cancel, pause or drain, once; a trainer that does not follow in time is ended."""
+        cancel, pause = self.lease.beat_if_due()
+        order = "cancel" if cancel else "pause" if pause else "drain" if self.services.draining() else None
+        if order and self._ordered is None:
+            trainer.send(order)
+            self._ordered = (order, time.monotonic())
+        if self._ordered and self._ending is None:
+            name, since = self._ordered
+            grace_s = CANCEL_GRACE_S if name == "cancel" else self.services.settings.drain_s
+            if time.monotonic() - since > grace_s:
+                trainer.stop(term_grace_s=0)
+                self._ending = Stopped(name)
+
+    def _after_its_end(self, trainer: Trainer) -> Ending:
+        status = trainer.wait()
+        if self._ending is not None:
+            return self._ending
+        return Faulted(classify_exit(
+            status, trainer.last_words(), killed_for_memory=trainer.was_killed_for_memory(),
+            accelerator=self.services.settings.pool is Pool.GPU, device=self.services.device,
+        ))  # fmt: skip
+
+    def _end_hang(self, trainer: Trainer) -> Ending:
+        trainer.dump_stacks()
+        died = trainer.stop()
+        told = "it was ended" if died else "it cannot be killed: the driver holds it"
+        return Faulted(
+            Fault(FaultKind.HANG, f"the trainer broke its promise to report; {told}", device=self.services.device)
+        )
+
+    def _arguments(self) -> list[str]:
+        settings, job = self.services.settings, self.claim.job
+        arguments = [
+            str(self.folder.path / "spec.json"), "--device", self.services.device, "--folder", str(self.folder.path),
+            "--runs", str(settings.runs), "--data", str(settings.data), "--cache", str(settings.cache),
+            "--threads", str(self.services.threads), "--fence", str(self.claim.fence),
+        ]  # fmt: skip
+        if job.checkpoint:
+            arguments += ["--checkpoint", str(settings.runs / job.checkpoint.path)]
+        if settings.user_code:
+            arguments += ["--user-code", str(settings.user_code)]
+        return arguments
+
+    # --- settle ---------------------------------------------------------------------------------------------------
+
+    def settle(self, ending: Ending) -> None:
+        """Writes the outcome, waiting for Redis as long as it takes; a job that is no longer ours is left alone."""
+        while True:
+            try:
+                if self.reporter.flush():
+                    self._settle(ending)
+                    return
+            except StaleFence:
+                return
+            except StoreUnavailable:
+                pass
+            time.sleep(PATIENCE_RETRY_S)
+
+    def _settle(self, ending: Ending) -> None:
+        store = self.services.store
+        match ending:
+            case Succeeded(artifacts):
+                store.settle(self.claim, JobState.SUCCEEDED, artifacts=artifacts)
+            case Stopped("cancel"):
+                store.settle(self.claim, JobState.CANCELLED)
+            case Stopped(order):
+                self._requeue(
+                    Requeue(self.services.settings.pool), Fault(FaultKind.STOPPED, f"the worker was told to {order}")
+                )
+            case Faulted(fault):
+                self._apply(fault)
+            case Superseded():
+                return
+        self._write_files()
+
+    def _apply(self, fault: Fault) -> None:
+        """The decision about a fault, applied."""
+        store, job = self.services.store, self.services.store.get(self.claim.job.id)
+        self.services.blame_device(fault)
+        decision = decide(fault, pool=self.services.settings.pool, policy=job.spec.failover, crashes=job.crashes)
+        match decision:
+            case Fail(reason):
+                store.settle(self.claim, JobState.FAILED, error=reason)
+            case Requeue():
+                self._requeue(decision, fault)
+
+    def _requeue(self, decision: Requeue, fault: Fault) -> None:
+        """To where it came from if the pool stays the same (an auto job stays auto), else to the other pool."""
+        same = decision.pool is self.services.settings.pool
+        pool = self.claim.job.pool if same else Placement(decision.pool.value)
+        delay_s = min(LONGEST_BACKOFF_S, 2.0 ** len(self.claim.job.attempts)) * random.uniform(0.5, 1.0)
+        self.services.store.requeue(
+            self.claim, pool, fault, crashed=decision.crashed, delay_s=delay_s if decision.backoff else 0.0
+        )
+        self.services.ring(pool)
+
+    def _write_files(self) -> None:
+        job_id = self.claim.job.id
+        job = self.services.store.get(job_id)
+        self.folder.close(job, self.services.store.events(job_id, limit=10_000), self.services.ledger.runs(job_id))

@@ -1,0 +1,164 @@
+"""Builds one recording after another for the store: `python -m worker.data.builder CACHE`, requests on stdin.
+
+A process of its own, so that many run at once, none holds more than one recording, and a reader that dies takes one
+recording with it. Ends with its input. Knows no job: a request is a file and what is to be done to it.
+"""
+
+import hashlib
+import json
+import os
+import sys
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import TypeAdapter
+
+from jobs import spec
+from worker.data.errors import DataError, infrastructure
+from worker.data.findings import BadRecording, Check
+from worker.data.preprocess import Signal, apply, resample
+from worker.data.reading import Header, annotations, open_signal, read_microvolts
+from worker.data.recordings import COMPANIONS, digest_of
+from worker.data.store import Meta, Store, write_tiles
+
+FLAT_UV = 1e-3  # standard deviation of a channel that carries nothing
+SATURATED_SHARE = 0.05  # of a channel's samples at its own largest or smallest value
+READ_BYTES = 1 << 20
+_STEPS: TypeAdapter[tuple[spec.PreprocessStep, ...]] = TypeAdapter(tuple[spec.PreprocessStep, ...])
+
+
+@dataclass(frozen=True)
+class Processing:
+    """All that is done to a signal; part of the key of what comes out.
+
+    channels: names in order, None for all of the file; sfreq: Hz, None for the file's own; steps: JSON of the spec's
+    steps; steps_digest: of the source of custom ones.
+    """
+
+    channels: tuple[str, ...] | None
+    sfreq: float | None
+    steps: str = "[]"
+    steps_digest: str = ""
+    version: int = 1
+
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> "Processing":
+        channels = values["channels"]
+        return cls(**{**values, "channels": channels if channels is None else tuple(channels)})
+
+
+@dataclass(frozen=True)
+class Request:
+    path: str
+    identity: str
+    processing: Processing
+    steps_dir: str | None = None
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def of(cls, text: str) -> "Request":
+        values = json.loads(text)
+        return cls(**{**values, "processing": Processing.of(values["processing"])})
+
+
+def build(request: Request, store: Store) -> str:
+    """The key of the entry, built or found. Raises DataError (the spec's steps), OSError (the storage)."""
+    with store.building(request.identity) as folder:
+        if key := store.find(request.identity):
+            return key
+        path = Path(request.path)
+        content = _content_digest(path)
+        key = digest_of([content, request.processing])
+        if not store.has(key):
+            store.add(key, folder, _build_signal(request, path, folder / "signal.f32", content))
+        store.point(request.identity, key)
+        return key
+
+
+def main() -> None:
+    answers = _claim_stdout()
+    store = Store(Path(sys.argv[1]))
+    for line in sys.stdin:
+        print(json.dumps(_answer(Request.of(line), store)), file=answers, flush=True)
+
+
+def _answer(request: Request, store: Store) -> dict[str, Any]:
+    try:
+        return {"key": build(request, store)}
+    except DataError as error:
+        parts = ("reason", "recording", "event", "remedy", "details")
+        return {"error": type(error).__name__, **{part: getattr(error, part) for part in parts}}
+    except OSError as error:
+        if infrastructure(error) is None:
+            return {"unreadable": str(error)}
+        return {"errno": error.errno, "message": error.strerror}
+
+
+def _build_signal(request: Request, path: Path, target: Path, content: str) -> Meta:
+    """Writes the preprocessed signal; where the recording is bad, nothing but the reason is kept."""
+    try:
+        header = open_signal(path)
+        channels = request.processing.channels or header.ch_names
+        raw = Signal(read_microvolts(header, channels), header.sfreq, tuple(channels))
+        facts = _facts(content, header, raw)
+    except BadRecording as bad:
+        return Meta(content, findings=(bad.finding,))
+    steps = _STEPS.validate_json(request.processing.steps)
+    signal = resample(raw, request.processing.sfreq or raw.sfreq)
+    signal = apply(signal, steps, Path(request.steps_dir) if request.steps_dir else None)
+    write_tiles(target, signal.x)
+    return replace(facts, ch_names=signal.ch_names, sfreq=signal.sfreq, n_times=signal.x.shape[1])
+
+
+def _facts(content: str, header: Header, raw: Signal) -> Meta:
+    finite = np.isfinite(raw.x)
+    if not finite.all():
+        bad = np.argwhere(~finite)
+        first = f"{raw.ch_names[bad[0, 0]]} at {bad[:, 1].min() / raw.sfreq:.2f} s"
+        raise BadRecording(Check.NOT_FINITE, f"{len(bad)} samples are NaN or infinite, the first in {first}")
+    sd = raw.x.std(axis=1, dtype=np.float64)
+    return Meta(
+        content,
+        original_sfreq=header.sfreq,
+        original_n_times=header.n_times,
+        channel_sd_uv=tuple(round(float(value), 4) for value in sd),
+        flat=tuple(name for name, value in zip(raw.ch_names, sd, strict=True) if value < FLAT_UV),
+        saturated=_saturated(raw, sd),
+        annotations=tuple((a.onset_s, a.label) for a in annotations(header)),
+    )
+
+
+def _saturated(raw: Signal, sd: np.ndarray) -> tuple[str, ...]:
+    """Channels that sit at their own extremes for more than a share of the time."""
+    found = []
+    for name, x, value in zip(raw.ch_names, raw.x, sd, strict=True):
+        at_rail = np.count_nonzero((x == x.max()) | (x == x.min()))
+        if value >= FLAT_UV and at_rail > SATURATED_SHARE * len(x):
+            found.append(name)
+    return tuple(found)
+
+
+def _content_digest(path: Path) -> str:
+    """Of the signal's files. Brings them into the page cache, so that MNE's reading does not touch the disk again."""
+    digest = hashlib.sha256()
+    for part in (path, *(path.with_suffix(end) for end in COMPANIONS.get(path.suffix, ()))):
+        if part.exists():
+            with part.open("rb") as file:
+                while block := file.read(READ_BYTES):
+                    digest.update(block)
+    return digest.hexdigest()
+
+
+def _claim_stdout() -> Any:
+    """The pipe for answers; whatever else prints (MNE logs to stdout) goes to stderr."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    return answers
+
+
+if __name__ == "__main__":
+    main()

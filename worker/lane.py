@@ -1,0 +1,87 @@
+"""The batch lane, the supervisor's half: take a ticket, have the warm process compute it, answer.
+
+Knows no step. A ticket that is late, taken or fenced off is dropped without a word: its trainer goes on by itself.
+"""
+
+import os
+import subprocess
+import sys
+import time
+
+from jobs.batch import BatchResult, BatchTicket
+from worker.services import Services
+from worker.training.protocol import PipeClosed, pair
+
+_process: "LaneProcess | None" = None
+
+
+def run(ticket: BatchTicket, services: Services) -> None:
+    if ticket.volume != services.volume or not services.tickets.take(ticket, services.name):
+        return
+    result = _compute(ticket, services)
+    services.tickets.answer(ticket, result)
+
+
+def warm(services: Services) -> None:
+    """Starts the process before the first ticket, so that no step pays for the imports."""
+    global _process
+    if _process is None or not _process.alive:
+        _process = LaneProcess(services)
+
+
+def _compute(ticket: BatchTicket, services: Services) -> BatchResult:
+    global _process
+    warm(services)
+    assert _process is not None
+    answer = _process.ask(ticket, services)
+    if answer is None:
+        _process.kill()
+        _process = None
+        answer = {"ok": False, "error": "the lane's process died or ran out of time"}
+    return BatchResult(
+        ticket.id, answer["ok"], ticket.answer if answer["ok"] else None, answer.get("digest"), answer.get("error"),
+        services.name, "cpu", answer.get("step_s", 0.0),
+    )  # fmt: skip
+
+
+class LaneProcess:
+    def __init__(self, services: Services) -> None:
+        self._channel, theirs = pair()
+        settings = services.settings
+        command = [
+            sys.executable, "-m", "worker.training.lane",
+            "--channel", str(theirs.fileno()), "--parent", str(os.getpid()),
+            "--threads", str(services.threads), "--runs", str(settings.runs.resolve()),
+            "--data", str(settings.data.resolve()), "--cache", str(settings.cache.resolve()),
+        ]  # fmt: skip
+        if settings.user_code:
+            command += ["--user-code", str(settings.user_code.resolve())]
+        self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
+        theirs.close()
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def ask(self, ticket: BatchTicket, services: Services) -> dict | None:
+        """The answer, or None when there is none before the deadline."""
+        runs = services.settings.runs.resolve()
+        try:
+            self._channel.send(
+                "ticket", job=ticket.job_id, step=ticket.step,
+                before=str(runs / ticket.checkpoint), after=str(runs / ticket.answer),
+            )  # fmt: skip
+            return self._next(ticket.deadline_at)
+        except PipeClosed:
+            return None
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._channel.close()
+
+    def _next(self, deadline_at: float) -> dict | None:
+        while (left := deadline_at - time.time()) > 0:
+            if messages := self._channel.poll(left):
+                return messages[0]
+        return None

@@ -1,0 +1,30 @@
+"""Lease: beaten by the supervisor while it holds a job. Knows nothing of what the job does."""
+
+import time
+from dataclasses import dataclass
+
+from jobs.errors import StoreUnavailable
+from jobs.job import Claim
+from jobs.store import JobStore
+
+
+@dataclass
+class Lease:
+    """A lost Redis is waited for: training goes on, and the reaper extends every lease after an outage."""
+
+    store: JobStore
+    claim: Claim
+    lease_s: float
+    beat_s: float
+    _beaten_at: float = 0.0
+
+    def beat_if_due(self) -> tuple[bool, bool]:
+        """(cancel requested, pause requested). Raises StaleFence."""
+        now = time.monotonic()
+        if now - self._beaten_at < self.beat_s:
+            return False, False
+        self._beaten_at = now
+        try:
+            return self.store.beat(self.claim, self.lease_s)
+        except StoreUnavailable:
+            return False, False

@@ -1,0 +1,52 @@
+"""The reaper: takes jobs back from workers that no longer beat, and rings pools whose bell was lost. Two may run."""
+
+import signal
+import sys
+import threading
+
+import structlog
+
+from jobs.dispatch import Bell, celery_app
+from jobs.errors import StoreUnavailable
+from jobs.fleet import Fleet
+from jobs.job import Pool
+from jobs.spec import Placement
+from jobs.store import JobStore
+
+EVERY_S = 2.0
+
+log = structlog.get_logger()
+
+
+def sweep(store: JobStore, fleet: Fleet, bell: Bell, lease_s: float) -> list[str]:
+    """One round; the ids it took back."""
+    reaped = store.reap(lease_s)
+    auto = fleet.backlog(Placement.AUTO).depth
+    for pool in Pool:
+        if fleet.backlog(pool).depth + auto and not bell.waiting(pool):
+            bell.ring(Placement(pool.value))
+    return reaped
+
+
+def main() -> int:
+    from jobs.connection import connect
+    from worker.settings import WorkerSettings
+
+    settings = WorkerSettings()
+    client = connect(settings.url())
+    store, fleet, bell = JobStore(client), Fleet(client), Bell(celery_app(settings.url()))
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    while not stop.is_set():
+        try:
+            for job_id in sweep(store, fleet, bell, settings.lease_s):
+                log.info("reaped", job=job_id)
+        except StoreUnavailable as error:
+            log.warning("redis_away", error=str(error))
+        stop.wait(EVERY_S)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

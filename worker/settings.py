@@ -1,0 +1,50 @@
+"""Every setting of a worker, from the environment (prefix EEGQ_). Read once, in app.py."""
+
+import os
+from pathlib import Path
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from jobs.job import Pool
+
+
+class WorkerSettings(BaseSettings):
+    """Folders are on this machine; RUNS is shared by service and workers, CACHE is local and fast."""
+
+    model_config = SettingsConfigDict(env_prefix="EEGQ_", frozen=True)
+
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    redis_username: str = ""
+    redis_password_file: Path | None = None
+    pool: Pool = Pool.CPU
+    lane: bool = Field(False, description="this worker computes single batches (queue cpu.batch), not jobs")
+    worker_name: str = Field("", description="unique among workers; empty: pool, host name and process id")
+    device: str = Field("auto", description="auto, cpu, cuda:N, mps or standin; cpu for the cpu pool")
+    threads: int = Field(
+        0, ge=0, description="CPU threads of a trainer; 0: all cores, divided among this machine's workers"
+    )
+    runs: Path = Path("runs")
+    data: Path = Path("data")
+    cache: Path = Path("cache")
+    user_code: Path | None = Field(None, description="folder of my_models.py and my_steps.py; off unless given")
+    lease_s: float = Field(30.0, gt=0)
+    beat_s: float = Field(5.0, gt=0)
+    warm_spare: bool = Field(True, description="keep one trainer process imported and waiting")
+    drain_s: float = Field(
+        50.0, gt=0, description="how long a trainer may take to its checkpoint when the worker stops"
+    )
+
+    def url(self) -> str:
+        """The Redis URL with its user and password put in."""
+        if self.redis_password_file is None:
+            return self.redis_url
+        password = quote(self.redis_password_file.read_text().strip(), safe="")
+        parts = urlsplit(self.redis_url)
+        host = f"{parts.hostname}:{parts.port or 6379}"
+        return urlunsplit(parts._replace(netloc=f"{quote(self.redis_username, safe='')}:{password}@{host}"))
+
+    def cores(self) -> int:
+        """Threads of a trainer."""
+        return self.threads or len(os.sched_getaffinity(0))

@@ -1,0 +1,19 @@
+"""The Celery tasks: doorbells that translate and delegate. No logic."""
+
+from typing import Any
+
+from jobs.batch import BatchTicket
+from jobs.dispatch import RUN_BATCH, RUN_JOB
+from worker import attempt, lane
+from worker.app import app, services
+
+
+@app.task(name=RUN_JOB)
+def run_job(pool: str) -> None:
+    """Pool `pool` has work; the store decides which job it is, or that there is none any more."""
+    attempt.run(services())
+
+
+@app.task(name=RUN_BATCH)
+def run_batch(ticket: dict[str, Any]) -> None:
+    lane.run(BatchTicket.from_dict(ticket), services())

@@ -1,0 +1,123 @@
+"""Trainer: the process that computes, seen from outside. Spawned early as a warm spare, told later what to run.
+
+It is exec'ed, never forked, in a process group of its own, and dies with this process. Knows no store.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from worker.training.protocol import PipeClosed, pair
+
+TERM_GRACE_S = 10.0
+KILL_GRACE_S = 30.0
+LAST_WORDS = 4000
+
+
+class Trainer:
+    """Must be spawned from the main thread: the kernel ties its life to the thread that started it."""
+
+    def __init__(self) -> None:
+        self._channel, theirs = pair()
+        command = [
+            sys.executable,
+            "-m",
+            "worker.training",
+            "--channel",
+            str(theirs.fileno()),
+            "--parent",
+            str(os.getpid()),
+        ]
+        self._process = subprocess.Popen(
+            command, pass_fds=[theirs.fileno()], start_new_session=True, stdin=subprocess.DEVNULL
+        )
+        theirs.close()
+        self._log: Path | None = None
+        self._log_start = 0
+        self._oom_kills = oom_kills()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def start(self, argv: list[str], log: Path) -> None:
+        """Gives it its orders; from here on it writes to `log`."""
+        self._log, self._log_start = log, log.stat().st_size if log.exists() else 0
+        self._oom_kills = oom_kills()
+        self.send("start", argv=argv, log=str(log))
+
+    def send(self, type: str, **fields: Any) -> None:
+        """A trainer that has gone is found out by `poll`."""
+        try:
+            self._channel.send(type, **fields)
+        except PipeClosed:
+            return
+
+    def poll(self, timeout_s: float) -> tuple[list[dict[str, Any]], bool]:
+        """Messages, and whether the pipe is closed: then it has ended or is about to."""
+        try:
+            return self._channel.poll(timeout_s), False
+        except PipeClosed:
+            return [], True
+
+    def wait(self) -> int:
+        """Its exit status, like Popen's: negative is a signal. Ends what a closed pipe left running."""
+        try:
+            status = self._process.wait(TERM_GRACE_S)
+        except subprocess.TimeoutExpired:
+            self.stop()
+            status = self._process.wait()
+        self._channel.close()
+        return status
+
+    def stop(self, term_grace_s: float = TERM_GRACE_S) -> bool:
+        """TERM to the group, then KILL; whether it died. A process stuck in the driver survives even that."""
+        for sig, grace_s in ((signal.SIGTERM, term_grace_s), (signal.SIGKILL, KILL_GRACE_S)):
+            self._signal_group(sig)
+            until = time.monotonic() + grace_s
+            while time.monotonic() < until:
+                if not self.alive:
+                    self._signal_group(signal.SIGKILL)
+                    return True
+                time.sleep(0.02)
+        return False
+
+    def dump_stacks(self) -> None:
+        """Every thread's stack goes to its log."""
+        if self.alive:
+            os.kill(self.pid, signal.SIGUSR1)
+            time.sleep(0.2)
+
+    def last_words(self) -> str:
+        """The end of what this trainer wrote."""
+        if self._log is None or not self._log.exists():
+            return ""
+        with open(self._log, "rb") as file:
+            file.seek(max(self._log_start, self._log.stat().st_size - LAST_WORDS))
+            return file.read().decode(errors="replace")
+
+    def was_killed_for_memory(self) -> bool:
+        return oom_kills() > self._oom_kills
+
+    def _signal_group(self, sig: signal.Signals) -> None:
+        try:
+            os.killpg(self._process.pid, sig)
+        except ProcessLookupError:
+            return
+
+
+def oom_kills() -> int:
+    """How often the kernel has killed for memory in this cgroup (0 where it cannot be read)."""
+    try:
+        lines = Path("/sys/fs/cgroup/memory.events").read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))

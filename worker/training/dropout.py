@@ -1,0 +1,78 @@
+"""Dropout whose masks are counted, not drawn: equal on every device, and any step can be repeated.
+
+Knows only (seed, layer, step) and an element's position in the full batch.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from worker.training import order
+
+LOW32 = 0xFFFFFFFF
+
+
+def murmur(x: Tensor) -> Tensor:
+    """murmur3's 32-bit finalizer on int64 that holds 32 bits; int64 products wrap alike on every device."""
+    x = ((x ^ (x >> 16)) * 0x85EBCA6B) & LOW32
+    x = ((x ^ (x >> 13)) * 0xC2B2AE35) & LOW32
+    return x ^ (x >> 16)
+
+
+class CountedDropout(nn.Module):
+    """nn.Dropout with the mask of (seed, layer, step). `counter` is the step, int64 (), on the device of the input.
+
+    It has no parameters and no buffers, so a state_dict with nn.Dropout in its place is the same.
+    """
+
+    def __init__(self, p: float, layer_key: int) -> None:
+        super().__init__()
+        self.p, self._layer_key = p, layer_key & LOW32
+        self.counter = torch.zeros((), dtype=torch.int64)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.p == 0.0:
+            return x
+        return x * self.mask(x.numel(), x.device).view(x.shape).to(x.dtype).mul_(1.0 / (1.0 - self.p))
+
+    def mask(self, n: int, device: torch.device) -> Tensor:
+        """(n,) bool, true with probability 1 - p."""
+        step_key = murmur((self.counter * 0x9E3779B1 + self._layer_key) & LOW32)
+        return murmur(torch.arange(n, device=device) ^ step_key) >= int(self.p * 2**32)
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"
+
+
+def count_dropout(model: nn.Module, seed: int) -> int:
+    """Replaces every nn.Dropout in place; how many there were."""
+    found = [(name, m) for name, m in model.named_modules() if type(m) is nn.Dropout]
+    for layer, (name, dropout) in enumerate(found):
+        layer_key = int(order.key(order.DROPOUT, seed, layer)) & LOW32
+        model.set_submodule(name, CountedDropout(dropout.p, layer_key))
+    return len(found)
+
+
+def bind(model: nn.Module, counter: Tensor) -> None:
+    """Lets every counted dropout read the step from `counter`."""
+    for module in model.modules():
+        if isinstance(module, CountedDropout):
+            module.counter = counter
+
+
+def draws_elsewhere(model: nn.Module, x: Tensor) -> bool:
+    """Whether training-mode output still depends on torch's generator (functional or attention dropout, DropPath ...).
+
+    Such a model repeats a step on the same kind of device only, so it fails over as a job. x: (B, n_chans, n_times).
+    """
+    buffers = [b.clone() for b in model.buffers()]
+    was_training = model.training
+    model.train()
+    outputs = []
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        for seed in (1, 2):
+            torch.manual_seed(seed)
+            outputs.append(model(x).clone())
+            for buffer, before in zip(model.buffers(), buffers, strict=True):
+                buffer.copy_(before)
+    model.train(was_training)
+    return not torch.equal(*outputs)

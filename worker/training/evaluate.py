@@ -1,0 +1,24 @@
+"""Predictions on validation windows, in eval mode, by the same batches as training. Knows no score (score does)."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import nn
+
+from worker.data.windows import WindowIndex
+from worker.training.batches import HostBatches
+
+EVALUATION_BATCH = 256
+
+
+@torch.inference_mode()
+def predict(model: nn.Module, index: WindowIndex, batches: HostBatches, alive: Callable[[], None]) -> np.ndarray:
+    """(n,) float32, one prediction a window in the index's order. `alive` is called after every batch."""
+    model.eval()
+    parts = []
+    for start in range(0, len(index), EVALUATION_BATCH):
+        x, _ = batches(np.arange(start, min(start + EVALUATION_BATCH, len(index))))
+        parts.append(model(x).reshape(-1).float())
+        alive()
+    return torch.cat(parts).cpu().numpy()

@@ -1,0 +1,60 @@
+"""A batch that moves: the state at k goes to a file, a CPU lane runs the same step, the state at k+1 comes back.
+
+Knows no queue: it asks through the reports and waits for the answer.
+"""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from jobs.fault import Fault
+from jobs.spec import JobSpec, Precision
+from worker.training import checkpoint
+from worker.training.batches import HostBatches
+from worker.training.errors import CheckpointDamaged
+from worker.training.parts import Parts
+from worker.training.reports import Reports
+from worker.training.state import TrainingState
+from worker.training.step import Stepper
+
+LEAST_DEADLINE_S = 30.0
+
+
+def move(
+    fault: Fault, k: int, state: TrainingState, scalars: dict[str, Any], folder: Path, reports: Reports
+) -> str | None:
+    """Asks for step k elsewhere and adopts the state after it: the device that computed it, or None in time."""
+    before, after = folder / f"{k}.before", folder / f"{k}.after"
+    checkpoint.write(before, state.tensors(), {**scalars, "step": k})
+    deadline_s = LEAST_DEADLINE_S
+    reports.tell("ticket", deadline_s * 2, step=k, before=str(before), after=str(after), deadline_s=deadline_s,
+                 reason=fault.kind.value)  # fmt: skip
+    answer = reports.answer(k, deadline_s)
+    if answer is None or not answer.get("ok"):
+        return None
+    try:
+        state.restore(checkpoint.read(after)[0])
+    except CheckpointDamaged:
+        return None
+    return answer["device"]
+
+
+def run_here(parts: Parts, k: int) -> bool:
+    """The same step on this process's CPU, when no lane answered in time; whether it was finite."""
+    twin = twin_on_cpu(parts.state, parts.spec)
+    rows = parts.schedule.rows(k)
+    batches = HostBatches(parts.data.train, torch.device("cpu"))
+    Stepper(twin, parts.spec.training, Precision.FP32)(*batches(rows, parts.crops(k)))
+    if bool(twin.ok):
+        parts.state.restore(twin.tensors())
+    return bool(twin.ok)
+
+
+def twin_on_cpu(state: TrainingState, spec: JobSpec) -> TrainingState:
+    """An equal state on the CPU that shares no tensor with this one."""
+    tensors = {name: t.detach().cpu().clone() for name, t in state.tensors().items()}
+    twin = TrainingState(copy.deepcopy(state.model), spec.training, torch.device("cpu"), spec.init)
+    twin.restore(tensors)
+    return twin

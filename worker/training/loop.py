@@ -1,0 +1,201 @@
+"""The loop: a run from its first step to its last, in windows of steps between two looks at the device.
+
+Reads top to bottom. Knows no queue: what it has to say goes to `reports`, and orders come from there.
+"""
+
+import math
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jobs.fault import Fault, FaultKind
+from worker.training import checkpoint
+from worker.training.errors import Interrupted
+from worker.training.evaluate import predict
+from worker.training.parts import Parts
+from worker.training.recovery import Recovery
+from worker.training.reports import COMPUTE_S, START_S, Reports
+from worker.training.score import nrmse
+from worker.training.state import lr_factor
+
+WINDOW_S = 0.25
+LONGEST_WINDOW = 256
+CHECKPOINT_EVERY_S = 2.0
+CHECKPOINT_SHARE = 0.02  # of the time may go into writing checkpoints
+
+
+@dataclass
+class Progress:
+    """What the loop decides by; it travels in every checkpoint. Epochs are counted from 1."""
+
+    best: float | None = None
+    best_epoch: int = 0
+    epochs_without_better: int = 0
+    finished: bool = False
+
+
+class Loop:
+    def __init__(self, parts: Parts, folder: Path, fence: int, reports: Reports) -> None:
+        self.parts, self.reports = parts, reports
+        self.progress = Progress()
+        self.k = 0
+        self._writer = checkpoint.Writer(folder / "checkpoints" / str(fence))
+        self._recovery = Recovery(parts, folder / "batches" / str(fence), reports)
+        self._window = 1
+        self._saved_at, self._save_cost_s = time.monotonic(), 0.0
+        self._epoch_began = time.monotonic()
+        index = parts.data.validation
+        self._baseline = nrmse(np.full_like(index.target, parts.data.train.target.mean()), index.target)
+
+    def run(self) -> Progress:
+        """Trains to the end. Raises DeviceFault, JobFault, Interrupted."""
+        self.reports.tell("phase", START_S, phase="training")
+        while self.k < self.parts.steps and not self.progress.finished:
+            self._train_window()
+            ended = self.k % self.parts.schedule.steps_per_epoch == 0
+            if ended:
+                self._finish_epoch()
+            self._save_if_due(ended)
+            self._obey()
+        self._save()
+        self._flush()
+        return self.progress
+
+    def resume(self, folder: Path) -> None:
+        """Goes on from a checkpoint of this job. Raises CheckpointDamaged."""
+        tensors, scalars = checkpoint.read(folder)
+        self.parts.state.restore(tensors)
+        self.k, self.progress = scalars["step"], Progress(**scalars["progress"])
+
+    # --- a window of steps ----------------------------------------------------------------------------------------
+
+    def _train_window(self) -> None:
+        training, per_epoch = self.parts.spec.training, self.parts.schedule.steps_per_epoch
+        epoch = self.k // per_epoch
+        self.parts.state.set_lr(lr_factor(training.schedule, epoch, training.epochs))
+        first, last = self.k, min(self.k + self._window, (epoch + 1) * per_epoch)
+        started = time.monotonic()
+        reached, fault = self._try_steps(first, last)
+        fault = self._look(first, reached) or fault
+        if fault is not None:
+            device, reason = self._recovery.recover(fault, self.k, self._scalars())
+            self._commit(self.k + 1, device, reason)
+        else:
+            self._pace((time.monotonic() - started) / (last - first))
+
+    def _try_steps(self, first: int, last: int) -> tuple[int, Fault | None]:
+        """Steps first..last-1 until one raises: where that was, and why. The state is then the one before that step."""
+        for k in range(first, last):
+            try:
+                self.parts.step(k)
+            except Exception as error:  # noqa: BLE001 - the door where a step's failure is classified
+                fault = self._recovery.fault_of(error, k)
+            else:
+                continue
+            self.parts.stepper.undo()
+            return k, fault
+        return last, None
+
+    def _look(self, first: int, reached: int) -> Fault | None:
+        """The one wait for the device a window: commits what was finite; a fault if a step before `reached` was not."""
+        done = int(self.parts.state.step)
+        self._commit(done, self.parts.device.name)
+        if done == reached:
+            return None
+        self.parts.state.ok.fill_(True)
+        return Fault(FaultKind.NON_FINITE, "loss or gradient is not finite", done, self.parts.device.name)
+
+    def _commit(self, done: int, device: str, reason: str = "") -> None:
+        """Steps up to `done` are part of the run."""
+        if done > self.k:
+            self.reports.tell("commit", first=self.k, last=done - 1, device=device, reason=reason)
+        self.k = done
+
+    def _pace(self, step_s: float) -> None:
+        """As many steps a window as a quarter of a second holds."""
+        self._window = max(1, min(LONGEST_WINDOW, int(WINDOW_S / max(step_s, 1e-6))))
+        self.reports.tell(
+            "progress", max(COMPUTE_S, 20 * step_s), epoch=self.k // self.parts.schedule.steps_per_epoch,
+            epochs=self.parts.spec.training.epochs, step=self.k, steps=self.parts.steps,
+            windows_per_s=round(self.parts.schedule.batch_size / step_s, 1),
+        )  # fmt: skip
+
+    # --- epochs ---------------------------------------------------------------------------------------------------
+
+    def _finish_epoch(self) -> None:
+        """Scores the validation set, keeps the best weights and decides on early stopping."""
+        parts, progress = self.parts, self.progress
+        epoch = self.k // parts.schedule.steps_per_epoch
+        train_loss = float(parts.state.loss_sum) / parts.schedule.steps_per_epoch
+        train_s = time.monotonic() - self._epoch_began
+        value = self.score()
+        parts.state.loss_sum.zero_()
+        if math.isfinite(value) and (progress.best is None or value < progress.best):
+            progress.best, progress.best_epoch, progress.epochs_without_better = value, epoch, 0
+            parts.state.keep_best()
+        else:
+            progress.epochs_without_better += 1
+        patience = parts.spec.training.early_stopping
+        progress.finished = patience is not None and progress.epochs_without_better >= patience
+        self.reports.tell(
+            "metrics",
+            epoch=epoch,
+            step=self.k,
+            train_loss=train_loss,
+            val_nrmse=value if math.isfinite(value) else None,
+            best=progress.best,
+            best_epoch=progress.best_epoch,
+            baseline=self._baseline,
+            lr=parts.state.optimizer.param_groups[0]["lr"],
+            seconds=round(train_s, 3),
+            device=parts.device.name,
+        )
+        self._epoch_began = time.monotonic()
+
+    def score(self) -> float:
+        """Validation NRMSE of the current weights."""
+        index = self.parts.data.validation
+        predicted = predict(self.parts.state.model, index, self.parts.validation, alive=self._alive)
+        return nrmse(predicted, index.target)
+
+    def _alive(self) -> None:
+        self.reports.tell("alive")
+
+    # --- checkpoints and orders -----------------------------------------------------------------------------------
+
+    def _scalars(self) -> dict[str, Any]:
+        kind, deterministic = self.parts.device.kind, self.parts.spec.training.deterministic
+        return {
+            "step": self.k,
+            "progress": asdict(self.progress),
+            "fingerprint": checkpoint.fingerprint(kind, deterministic),
+        }
+
+    def _save_if_due(self, ended: bool) -> None:
+        for written in self._writer.done():
+            self._save_cost_s = written.seconds
+            self.reports.tell("checkpoint", step=written.step, path=str(written.path), digest=written.digest)
+        interval_s = max(CHECKPOINT_EVERY_S, self._save_cost_s / CHECKPOINT_SHARE)
+        if not self._writer.busy and (ended or time.monotonic() - self._saved_at >= interval_s):
+            self._save()
+
+    def _save(self) -> None:
+        self._saved_at = time.monotonic()
+        self._writer.start(self.k, self.parts.state.tensors(), self._scalars())
+
+    def _flush(self) -> None:
+        self._writer.wait()
+        for written in self._writer.done():
+            self.reports.tell("checkpoint", step=written.step, path=str(written.path), digest=written.digest)
+
+    def _obey(self) -> None:
+        """Cancel at once; drain and pause with a checkpoint first. Raises Interrupted."""
+        for order in self.reports.orders():
+            if order["type"] in ("drain", "pause"):
+                self._save()
+                self._flush()
+            if order["type"] in ("cancel", "drain", "pause"):
+                raise Interrupted(order["type"])

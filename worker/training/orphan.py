@@ -1,0 +1,16 @@
+"""A trainer dies with the process that started it. Linux: by signal; elsewhere the end of the pipe is all there is."""
+
+import ctypes
+import os
+import signal
+import sys
+
+PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent(parent_pid: int) -> None:
+    """Must be called early, by the process itself. Exits at once if the parent has gone already."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent_pid:
+        os._exit(1)

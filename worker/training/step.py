@@ -1,0 +1,120 @@
+"""The step: (state at k, seed, k) -> state at k+1. One function for every device, for the loop and for a moved batch.
+
+A step that is not finite leaves no trace: `ok` turns false on the device and every write after it is a no-op, so
+the host need not look after each step. Knows neither where the batch comes from nor what follows a fault.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor, nn
+
+from jobs.spec import Precision, Training
+from worker.training.state import GROWTH_STEPS, TrainingState
+
+LOSSES: dict[str, type[nn.Module]] = {"mse": nn.MSELoss, "l1": nn.L1Loss, "huber": nn.HuberLoss}
+LEAST_SCALE = 1.0
+
+Probe = Callable[[str], None]
+
+
+def no_probe(_where: str) -> None:
+    """Nothing happens between the parts of a step."""
+
+
+class Stepper:
+    """Runs steps on one state. `probe(where)` is called before forward, backward and optimizer, for drills."""
+
+    def __init__(self, state: TrainingState, training: Training, precision: Precision, probe: Probe = no_probe) -> None:
+        self.state, self.precision, self._probe = state, precision, probe
+        self._loss = LOSSES[training.loss]()
+        self._clip = training.gradient_clip
+        self._parameters = [p for p in state.model.parameters() if p.requires_grad]
+        self._buffers = list(state.model.buffers())
+        self._shadow = self._buffers if state.fused else [*self._buffers, *self._parameters, *self._moments()]
+        self._before = [t.detach().clone() for t in self._shadow]
+
+    def __call__(self, x: Tensor, y: Tensor) -> None:
+        """x: (B, n_chans, n_times) microvolts, y: (B,) targets. Adds 1 to state.step if the step was finite."""
+        state = self.state
+        state.model.train()
+        self._remember()
+        self._probe("forward")
+        with self._autocast():
+            loss = self._loss(state.model(x).reshape(-1).float(), y)
+        self._probe("backward")
+        self._backward(loss)
+        self._probe("optimizer")
+        self._commit(loss.detach())
+
+    def undo(self) -> None:
+        """After an exception inside a step: the state is again the one before it."""
+        self._recall()
+        self.state.optimizer.zero_grad(set_to_none=True)
+
+    def _backward(self, loss: Tensor) -> None:
+        scaled = loss * self.state.scale if self.precision is Precision.FP16 else loss
+        scaled.backward()
+        if self.precision is Precision.FP16:
+            inverse = 1.0 / self.state.scale
+            torch._foreach_mul_([p.grad for p in self._parameters if p.grad is not None], inverse)
+
+    @torch.no_grad()
+    def _commit(self, loss: Tensor) -> None:
+        state = self.state
+        norm = self._clipped_norm()
+        finite = torch.isfinite(norm) & torch.isfinite(loss)
+        skipped = self._rescale(finite)
+        state.ok.logical_and_(finite | skipped)
+        self._update(state.ok & finite)
+        state.loss_sum.add_(torch.where(state.ok & finite, loss, torch.zeros_like(loss)))
+        state.step.add_(state.ok)
+        state.optimizer.zero_grad(set_to_none=True)
+
+    def _clipped_norm(self) -> Tensor:
+        """The gradient's global norm before clipping; clips in place where the spec asks for it."""
+        grads = [p.grad for p in self._parameters if p.grad is not None]
+        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
+        if self._clip:
+            torch._foreach_mul_(grads, torch.clamp(self._clip / (norm + 1e-6), max=1.0))
+        return norm
+
+    def _update(self, go: Tensor) -> None:
+        """The optimizer's step where `go`, else nothing at all."""
+        optimizer = self.state.optimizer
+        if self.state.fused:
+            optimizer.found_inf = (~go).float()  # type: ignore[attr-defined]
+            optimizer.step()
+        else:
+            optimizer.step()
+        for tensor, before in zip(self._shadow, self._before, strict=True):
+            torch.where(go.to(tensor.device), tensor, before, out=tensor)
+
+    def _rescale(self, finite: Tensor) -> Tensor:
+        """fp16's loss scale: halved by an overflow, doubled after 2000 good steps; whether this step is one to skip."""
+        if self.precision is not Precision.FP16:
+            return torch.zeros_like(finite)
+        state = self.state
+        state.scale_age.copy_(torch.where(finite, state.scale_age + 1, torch.zeros_like(state.scale_age)))
+        grown = state.scale_age >= GROWTH_STEPS
+        state.scale.mul_(torch.where(finite, torch.where(grown, 2.0, 1.0), 0.5))
+        state.scale_age.mul_(~grown)
+        return ~finite & (state.scale >= LEAST_SCALE)
+
+    def _autocast(self) -> AbstractContextManager:
+        half = {Precision.FP16: torch.float16, Precision.BF16: torch.bfloat16}.get(self.precision)
+        return torch.autocast(self.state.device.type, dtype=half) if half else nullcontext()
+
+    @torch.no_grad()
+    def _remember(self) -> None:
+        if self._shadow:
+            torch._foreach_copy_(self._before, self._shadow)
+
+    @torch.no_grad()
+    def _recall(self) -> None:
+        if self._shadow:
+            torch._foreach_copy_(self._shadow, self._before)
+
+    def _moments(self) -> list[Tensor]:
+        return [value for p in self._parameters for value in self.state.optimizer.state[p].values()]
