@@ -4,9 +4,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlsplit, urlunsplit
 
 import redis
+import redis.asyncio
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError, OutOfMemoryError, ReadOnlyError, ResponseError, TimeoutError
 from redis.retry import Retry
@@ -15,6 +18,8 @@ from jobs.errors import StoreUnavailable
 from jobs.keys import PREFIX
 
 AWAY = (ConnectionError, TimeoutError, OutOfMemoryError, ReadOnlyError)
+# A pooled connection that Redis closed meanwhile is opened again; a timeout is not tried twice, or it would be two.
+_ONCE_IF_CLOSED = Retry(NoBackoff(), 1, supported_errors=(ConnectionError,))
 AWAY_REPLIES = ("OOM", "LOADING", "READONLY", "MISCONF", "MASTERDOWN")
 
 
@@ -27,8 +32,24 @@ def connect(url: str, timeout_s: float = 5.0) -> redis.Redis:
         socket_connect_timeout=timeout_s,
         socket_keepalive=True,
         health_check_interval=10,
-        retry=Retry(NoBackoff(), 1),
+        retry=_ONCE_IF_CLOSED,
     )
+
+
+def connect_async(url: str, timeout_s: float = 5.0) -> "redis.asyncio.Redis":
+    """The same for an event loop; a blocking read may block for less than `timeout_s` only."""
+    return redis.asyncio.Redis.from_url(
+        url, decode_responses=True, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, socket_keepalive=True
+    )
+
+
+def with_credentials(url: str, username: str | None, password_file: Path | None) -> str:
+    """The URL with the user's name and the password that the file holds; as it is where no file is given."""
+    if password_file is None:
+        return url
+    parts = urlsplit(url)
+    secret = f"{quote(username or '', safe='')}:{quote(password_file.read_text().strip(), safe='')}"
+    return urlunsplit(parts._replace(netloc=f"{secret}@{parts.netloc.rpartition('@')[2]}"))
 
 
 @contextmanager

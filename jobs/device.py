@@ -74,6 +74,15 @@ def after_tests(device: DeviceHealth, passed: bool, reason: str | None, now: flo
     )  # fmt: skip
 
 
+def after_pause(device: DeviceHealth, now: float) -> DeviceHealth:
+    return replace(device, health=Health.PAUSED, reason="paused by an operator", since=now, retest_at=None)
+
+
+def after_clearing(device: DeviceHealth, now: float) -> DeviceHealth:
+    """A person vouches for it, or ends its pause: it is believed again once it has passed its tests."""
+    return DeviceHealth(device.device, health=Health.SUSPECT, reason="cleared by an operator", since=now, retest_at=now)
+
+
 def may_be_tested(device: DeviceHealth, now: float) -> bool:
     """Suspect devices at once, quarantined ones when their wait is over."""
     if device.needs_a_person:

@@ -7,6 +7,7 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from jobs.batch import BatchTicket
+from jobs.errands import ErrandKind
 from jobs.errors import StoreUnavailable
 from jobs.job import CPU_BATCH_QUEUE, Pool
 from jobs.keys import CELERY_PREFIX
@@ -14,6 +15,10 @@ from jobs.spec import Placement
 
 RUN_JOB = "worker.tasks.run_job"
 RUN_BATCH = "worker.tasks.run_batch"
+RUN_ERRAND = {
+    ErrandKind.SUBMISSION: "worker.tasks.build_submission",
+    ErrandKind.PREFLIGHT: "worker.tasks.preflight_dataset",
+}
 
 CELERY_SETTINGS = {
     "task_serializer": "json",
@@ -65,6 +70,9 @@ class Bell:
 
     def ticket(self, ticket: BatchTicket) -> None:
         self._send(RUN_BATCH, [ticket.to_dict()], CPU_BATCH_QUEUE)
+
+    def errand(self, kind: ErrandKind, errand_id: str) -> None:
+        self._send(RUN_ERRAND[kind], [errand_id], CPU_BATCH_QUEUE)
 
     def _send(self, task: str, args: list, queue: str) -> None:
         try:

@@ -74,6 +74,23 @@ class Fleet:
         waits = [time.time() - int(ms) / 1000 for ms in oldest if ms]
         return Backlog(sum(rows[::2]), max(waits) if waits else None)
 
+    def oldest_beat_s(self, lease_s: float) -> float | None:
+        """Seconds since the running job that was silent the longest last beat; None while nothing runs."""
+        with away_is_unavailable():
+            first = self._redis.zrange(keys.LEASES, 0, 0, withscores=True)
+        return max(0.0, time.time() + lease_s - first[0][1] / 1000) if first else None
+
+    def step_counts(self) -> dict[tuple[str, str], int]:
+        """Steps by (device, outcome); the outcome is committed, moved or superseded."""
+        with away_is_unavailable():
+            rows = self._redis.hgetall(keys.STEP_COUNTS)
+        return {(field.rpartition(" ")[0], field.rpartition(" ")[2]): int(n) for field, n in rows.items()}
+
+    def requeue_counts(self) -> dict[str, int]:
+        """Requeues by the kind of fault."""
+        with away_is_unavailable():
+            return {reason: int(n) for reason, n in self._redis.hgetall(keys.REQUEUE_COUNTS).items()}
+
     # --- devices --------------------------------------------------------------------------------------------------
 
     def device(self, device_id: str) -> DeviceHealth:

@@ -98,6 +98,7 @@ class Job:
     revision: int
     created_at: float
     queued_at: float
+    updated_at: float
     sources: tuple[dict[str, str], ...] = ()
     started_at: float | None = None
     finished_at: float | None = None

@@ -22,6 +22,8 @@ devices                  set     ids of devices ever seen                       
 device:{id}              hash    DeviceHealth and the last tests                              for ever
 ticket:{id}              hash    a batch ticket's state and answer                            1 h
 datasets                 hash    registered name -> JSON list of sources                      for ever
+errand:{kind}:{id}       hash    a submission.zip or a dataset's preflight: state, report     30 days
+counts:{what}            hash    totals for Prometheus: steps by device and outcome, requeues  for ever
 reaper                   string  when a reaper last ran (ms)                                  for ever
 """
 
@@ -35,6 +37,8 @@ ALL_EVENTS = PREFIX + "events"
 DEVICES = PREFIX + "devices"
 DATASETS = PREFIX + "datasets"
 LEASES = PREFIX + "leases"
+STEP_COUNTS = PREFIX + "counts:steps"
+REQUEUE_COUNTS = PREFIX + "counts:requeues"
 
 
 def job(job_id: str) -> str:
@@ -79,3 +83,7 @@ def device(device_id: str) -> str:
 
 def ticket(ticket_id: str) -> str:
     return f"{PREFIX}ticket:{ticket_id}"
+
+
+def errand(kind: str, errand_id: str) -> str:
+    return f"{PREFIX}errand:{kind}:{errand_id}"

@@ -6,7 +6,7 @@ Knows no HTTP and no trainer. Workers and devices are in jobs/fleet.py, steps in
 import hashlib
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -21,6 +21,7 @@ from jobs.spec import JobSpec, Placement
 
 LOSS_BUDGET = 20
 OUTAGE_MS = 5_000
+PAGE_CHUNK = 100
 
 
 class JobStore:
@@ -52,17 +53,20 @@ class JobStore:
         sources: Sequence[dict[str, str]] = (),
         idempotency_key: str = "",
         parent_id: str = "",
+        checkpoint: Checkpoint | None = None,
         max_active: int = 0,
     ) -> tuple[Job, bool]:
         """The job and whether it was made now; the same key and body give the same job.
 
+        With `checkpoint` (the parent's last one) its first attempt resumes there and the ledger begins at that step.
         Raises IdempotencyConflict, QuotaExceeded.
         """
         body = spec.model_dump_json()
-        digest = hashlib.sha256(body.encode()).hexdigest()
+        digest = hashlib.sha256(f"{body} {parent_id}".encode()).hexdigest()
         answer, what = self._run(
             "submit", new_job_id(), owner, body, json.dumps(list(sources)), spec.priority, spec.placement,
             max_active, idempotency_key, digest, parent_id, int(spec.gpu_wait_s * 1000),
+            json.dumps(asdict(checkpoint)) if checkpoint else "",
         )  # fmt: skip
         if answer == "conflict":
             raise IdempotencyConflict(f"this Idempotency-Key belongs to {what}, which has another body")
@@ -105,16 +109,40 @@ class JobStore:
             raise UnknownJob(f"no job {job_id}")
         return found[0]
 
-    def page(self, *, state: JobState | None = None, before: str | None = None, limit: int = 20) -> list[Job]:
-        """Newest first; `before` is the id of the last job of the page in front."""
+    def page(
+        self,
+        *,
+        state: JobState | None = None,
+        before: str | None = None,
+        limit: int = 20,
+        since: float = 0.0,
+        match: Callable[[Job], bool] = lambda job: True,
+    ) -> list[Job]:
+        """Jobs created at `since` or later that match, newest first; `before` is the last job of the page in front.
+
+        Raises UnknownJob where `before` has been deleted.
+        """
+        found: list[Job] = []
+        size = limit
+        while len(found) < limit and (chunk := self._read(self._ids(state, before, since, size))):
+            found += [job for job in chunk if match(job)]
+            before, size = chunk[-1].id, PAGE_CHUNK
+        return found[:limit]
+
+    def _ids(self, state: JobState | None, before: str | None, since: float, limit: int) -> list[str]:
+        """Creation time alone orders the pages, so a cursor that has changed its state meanwhile still holds."""
         index = keys.in_state(state) if state else keys.ALL_JOBS
         with away_is_unavailable():
-            start = 0
-            if before is not None:
-                rank = self._redis.zrevrank(index, before)
-                start = 0 if rank is None else int(rank) + 1
-            ids = self._redis.zrevrange(index, start, start + limit - 1)
-        return self._read(ids)
+            if before is None:
+                return self._redis.zrevrangebyscore(index, "+inf", since * 1000, start=0, num=limit)
+            created_ms = self._redis.zscore(keys.ALL_JOBS, before)
+            if created_ms is None:
+                raise UnknownJob(
+                    f"no job {before}", hint="the page's last job was deleted; begin again without `after`"
+                )
+            twins = [job_id for job_id in self._redis.zrangebyscore(index, created_ms, created_ms) if job_id < before]
+            older = self._redis.zrevrangebyscore(index, f"({created_ms}", since * 1000, start=0, num=limit)
+        return [*reversed(twins), *older]
 
     def count(self, state: JobState) -> int:
         with away_is_unavailable():
@@ -126,6 +154,18 @@ class JobStore:
         with away_is_unavailable():
             rows = self._redis.xrange(keys.events(job_id), min=start, count=limit)
         return [event_of(entry_id, fields) for entry_id, fields in rows]
+
+    def all_events(self, after: str, limit: int = 1000) -> list[dict[str, Any]]:
+        """(job, type) of every job's events with stream ids greater than `after`, oldest first."""
+        with away_is_unavailable():
+            rows = self._redis.xrange(keys.ALL_EVENTS, min=f"({after}", count=limit)
+        return [{"id": entry_id, **fields} for entry_id, fields in rows]
+
+    def newest_event(self) -> str:
+        """The stream id of the last event of any job."""
+        with away_is_unavailable():
+            rows = self._redis.xrevrange(keys.ALL_EVENTS, count=1)
+        return rows[0][0] if rows else "0-0"
 
     def _read(self, ids: Sequence[str]) -> list[Job]:
         with away_is_unavailable():
@@ -214,6 +254,7 @@ def job_of(fields: dict[str, str], attempts: Sequence[str]) -> Job:
         revision=int(fields["revision"]),
         created_at=_seconds(fields["created_ms"]),
         queued_at=_seconds(fields["queued_ms"]),
+        updated_at=_seconds(fields["updated_ms"]),
         sources=tuple(parsed("sources") or ()),
         started_at=_seconds(fields.get("started_ms")),
         finished_at=_seconds(fields.get("finished_ms")),

@@ -21,5 +21,6 @@ else
   redis.call('RPUSH', list, cjson.encode(run))
 end
 set(id, 'next_step', last + 1)
+count('steps', run.device .. ' ' .. (run.reason and 'moved' or 'committed'), last - first + 1)
 if run.reason then redis.call('HINCRBY', job_key(id), 'batches_moved', last - first + 1) end
 return 'ok'

@@ -13,6 +13,7 @@ local function set(id, ...) redis.call('HSET', job_key(id), ...) end
 -- One event, numbered without gaps; the same number is the job's revision.
 local function emit(id, kind, data)
   local seq = redis.call('HINCRBY', job_key(id), 'revision', 1)
+  set(id, 'updated_ms', now)
   redis.call('XADD', job_key(id) .. ':events', 'MAXLEN', '~', 10000, '*', 'type', kind, 'seq', seq, 'at', now, 'data', data or '{}')
   redis.call('XADD', P .. 'events', 'MAXLEN', '~', 10000, '*', 'job', id, 'type', kind)
 end
@@ -65,6 +66,8 @@ local function finish(id, state, error)
   redis.call('PEXPIRE', job_key(id) .. ':events', KEEP_MS)
   redis.call('PEXPIRE', job_key(id) .. ':ledger', KEEP_MS)
 end
+
+local function count(what, field, n) redis.call('HINCRBY', P .. 'counts:' .. what, field, n) end
 
 local function live(id, fence)  -- may this attempt still write?
   return get(id, 'state') == 'running' and get(id, 'fence') == fence

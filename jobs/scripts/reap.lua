@@ -30,6 +30,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'leases', 0, now, 'LIMIT', 
     close_attempt(id, 'lost', cjson.encode(fault))
     redis.call('HINCRBY', job_key(id), 'requeues', 1)
     set(id, 'last_reason', 'worker_lost')
+    count('requeues', 'worker_lost', 1)
     move(id, 'queued')
     local backoff = losses == 1 and 0 or math.min(60000, 1000 * 2 ^ (losses - 2)) * (0.5 + jitter / 2)
     enqueue(id, get(id, 'pool'), math.floor(backoff))

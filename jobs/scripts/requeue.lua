@@ -15,6 +15,7 @@ end
 if crashed == '1' then redis.call('HINCRBY', job_key(id), 'crashes', 1) end
 redis.call('HINCRBY', job_key(id), 'requeues', 1)
 set(id, 'last_reason', cjson.decode(fault).kind)
+count('requeues', cjson.decode(fault).kind, 1)
 move(id, 'queued')
 enqueue(id, pool, delay_ms)
 emit(id, 'requeued', cjson.encode({pool = pool, fault = cjson.decode(fault)}))

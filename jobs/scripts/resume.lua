@@ -18,6 +18,7 @@ for _, text in ipairs(runs) do
       run.first = k
     end
     run.superseded = true
+    count('steps', run.device .. ' superseded', run.last - run.first + 1)
     redis.call('RPUSH', list, cjson.encode(run))
   end
 end

@@ -1,5 +1,6 @@
 -- Make a job, once per Idempotency-Key.
--- ARGV: id, owner, spec, sources, priority, pool, max_active, idempotency key or '', digest of the body, parent or '', gpu_wait_ms
+-- ARGV: id, owner, spec, sources, priority, pool, max_active, idempotency key or '', digest of the body, parent or '', gpu_wait_ms,
+--   checkpoint to start from (JSON with step) or ''
 -- Returns: {'created', id} | {'replayed', id} | {'conflict', id} | {'quota', active}
 local id, owner, spec, sources, priority, pool, max_active = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7])
 local idem, digest, parent = ARGV[8], ARGV[9], ARGV[10]
@@ -17,6 +18,7 @@ if max_active > 0 and active >= max_active then return {'quota', active} end
 set(id, 'id', id, 'owner', owner, 'spec', spec, 'sources', sources, 'pool', pool, 'placement', pool, 'gpu_wait_ms', ARGV[11], 'fence', 0, 'revision', 0,
   'created_ms', now, 'queued_ms', now, 'place', string.format('%.0f', -priority * 1e13 + now))
 if parent ~= '' then set(id, 'parent_id', parent) end
+if ARGV[12] ~= '' then set(id, 'checkpoint', ARGV[12], 'next_step', cjson.decode(ARGV[12]).step) end
 redis.call('ZADD', P .. 'jobs', now, id)
 redis.call('SADD', P .. 'active:' .. owner, id)
 move(id, 'queued')

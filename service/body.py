@@ -1,0 +1,64 @@
+"""How a request's body is read: JSON only, said so by its content type, finite, and not nested without end."""
+
+import json
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import Response
+from fastapi.routing import APIRoute
+
+from service.errors import MalformedBody, WrongContentType
+
+MAX_BYTES = 64 * 1024
+
+
+class JsonRequest(Request):
+    async def json(self) -> Any:
+        """Raises MalformedBody."""
+        if not hasattr(self, "_json"):
+            self._json = parsed(await self.body())
+        return self._json
+
+
+class JsonRoute(APIRoute):
+    """A route whose body, where it has one, is JSON."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def strict(request: Request) -> Response:
+            request = JsonRequest(request.scope, request.receive)
+            if self.body_field is not None and await request.body() and not _is_json(request):
+                sent = request.headers.get("content-type") or "no content type"
+                raise WrongContentType(
+                    f"the body must be application/json, not {sent}",
+                    hint="curl: use --json instead of -d, or add -H 'Content-Type: application/json'",
+                )
+            return await handle(request)
+
+        return strict
+
+
+def parsed(body: bytes) -> Any:
+    try:
+        return json.loads(body, parse_constant=_refuse_constant, parse_float=_finite_float)
+    except (ValueError, RecursionError) as error:
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise MalformedBody(f"the body is not JSON: {reason}") from error
+
+
+def _is_json(request: Request) -> bool:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _finite_float(text: str) -> float:
+    value = float(text)
+    if value in (float("inf"), float("-inf")):
+        raise ValueError(f"{text[:20]} is too large a number")
+    return value

@@ -1,0 +1,58 @@
+"""The door: what of a spec can be refused before anything runs. Knows names and shapes, not the recordings."""
+
+from jobs.datasets import Source
+from jobs.errors import SpecRefused, UnknownJob
+from jobs.job import JobState
+from jobs.spec import HBN_CHANNELS, CustomStep, FixedWindows, Init, JobSpec, Pick, Resample
+from service.deps import Backend
+
+
+def admit(spec: JobSpec, backend: Backend) -> tuple[Source, ...]:
+    """The BIDS roots the job will read. Raises UnknownModel, UnknownDataset, SpecRefused."""
+    settings = backend.settings
+    if spec.drill and not settings.allow_drills:
+        raise SpecRefused("drills are switched off", "/drill", hint="the operator allows them by EEGQ_ALLOW_DRILLS=1")
+    _user_code(spec, allowed=settings.user_code is not None)
+    if ":" not in spec.model.name:
+        backend.catalogue.check(spec.model, *shape(spec))
+    if spec.init is not None:
+        _init(spec.init, backend)
+    return backend.shelf.select(spec.dataset)
+
+
+def shape(spec: JobSpec) -> tuple[int | None, int | None]:
+    """(n_chans, n_times) of the windows as the model sees them; None where only the recordings tell."""
+    windows = spec.windows
+    channels, sfreq, size_s = windows.channels, windows.sfreq, windows.size_s
+    n_chans = len(HBN_CHANNELS) if channels == "hbn" else None if channels == "all" else len(channels)
+    if isinstance(windows, FixedWindows) and windows.crop_s is not None:
+        size_s = windows.crop_s
+    for step in spec.preprocess:
+        if isinstance(step, Pick):
+            n_chans = len(step.channels)
+        elif isinstance(step, Resample):
+            sfreq = step.sfreq
+        elif isinstance(step, CustomStep):
+            n_chans, sfreq = None, None
+    return n_chans, round(size_s * sfreq) if sfreq else None
+
+
+def _user_code(spec: JobSpec, *, allowed: bool) -> None:
+    custom = ["/model/name"] if ":" in spec.model.name else []
+    custom += [f"/preprocess/{i}" for i, step in enumerate(spec.preprocess) if isinstance(step, CustomStep)]
+    if custom and not allowed:
+        hint = "the operator mounts a folder of my_models.py and my_steps.py by EEGQ_USER_CODE"
+        raise SpecRefused("code of one's own is switched off", custom[0], hint=hint)
+
+
+def _init(init: Init, backend: Backend) -> None:
+    if init.weights is not None and backend.weights.find(init.weights) is None:
+        raise SpecRefused(f"no weights named {init.weights!r}", "/init/weights", hint="PUT /weights/NAME uploads them")
+    if init.job is None:
+        return
+    try:
+        state = backend.store.get(init.job).state
+    except UnknownJob as error:
+        raise SpecRefused(str(error), "/init/job") from error
+    if state is not JobState.SUCCEEDED:
+        raise SpecRefused(f"{init.job} is {state}; only a job that succeeded has weights", "/init/job")
