@@ -1,0 +1,166 @@
+"""Every request to the service, as a value: what to send, and how to read the answer. Sends nothing itself.
+
+The synchronous and the asynchronous client share this module; each only adds a transport.
+"""
+
+import hashlib
+import json
+import uuid
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+import httpx
+
+from eegq.errors import JobCancelled, JobFailed, WaitTimeout
+from eegq.resources import Event, Job, Page
+
+T = TypeVar("T")
+LONG_POLL_S = 20.0
+JSON = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Call(Generic[T]):
+    """`held_s` is how long the service may hold the answer back; `repeatable` calls are retried."""
+
+    method: str
+    path: str
+    parse: Callable[[httpx.Response], T]
+    params: Mapping[str, Any] = field(default_factory=dict)
+    body: Any = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    held_s: float = 0.0
+    repeatable: bool = True
+
+
+# --- jobs ---------------------------------------------------------------------------------------------------------
+
+
+def create_job(spec: Mapping[str, Any], idempotency_key: str | None = None) -> Call[Job]:
+    headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
+    return Call("POST", "/v1/jobs", _job, body=dict(spec), headers=headers)
+
+
+def retrieve_job(job_id: str, wait_s: float = 0.0) -> Call[Job]:
+    """With `wait_s` the service answers at the next change, or after that time."""
+    params = {"wait": f"{wait_s:g}"} if wait_s else {}
+    return Call("GET", f"/v1/jobs/{job_id}", _job, params, held_s=wait_s)
+
+
+def list_jobs(after: str | None = None, limit: int = 20, **filters: str | None) -> Call[Page]:
+    params = {key: value for key, value in {"after": after, "limit": limit, **filters}.items() if value is not None}
+    return Call("GET", "/v1/jobs", lambda response: Page.model_validate(response.json()), params)
+
+
+def act_on_job(job_id: str, action: str) -> Call[Job]:
+    """`cancel`, `pause` and `resume`: doing them twice is doing them once."""
+    return Call("POST", f"/v1/jobs/{job_id}/{action}", _job)
+
+
+def retry_job(job_id: str, idempotency_key: str | None = None) -> Call[Job]:
+    headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
+    return Call("POST", f"/v1/jobs/{job_id}/retry", _job, headers=headers)
+
+
+def delete_job(job_id: str) -> Call[None]:
+    return Call("DELETE", f"/v1/jobs/{job_id}", lambda response: None)
+
+
+def job_events(job_id: str) -> Call[list[Event]]:
+    return Call("GET", events_path(job_id), _events)
+
+
+def job_metrics(job_id: str, name: str | None = None, max_points: int | None = None) -> Call[list[JSON]]:
+    params = {key: value for key, value in (("name", name), ("max_points", max_points)) if value is not None}
+    return Call("GET", f"/v1/jobs/{job_id}/metrics", _rows, params)
+
+
+def job_ledger(job_id: str, device: str | None = None) -> Call[list[JSON]]:
+    return Call("GET", f"/v1/jobs/{job_id}/ledger", _rows, {"device": device} if device else {})
+
+
+def job_checkpoints(job_id: str) -> Call[list[JSON]]:
+    return Call("GET", f"/v1/jobs/{job_id}/checkpoints", _rows)
+
+
+def job_logs(job_id: str, offset: int = 0) -> Call[bytes]:
+    """The log from byte `offset` on; empty where there is no more yet."""
+    headers = {"Range": f"bytes={offset}-"} if offset else {}
+    return Call("GET", f"/v1/jobs/{job_id}/logs", lambda response: response.content, headers=headers)
+
+
+def events_path(job_id: str) -> str:
+    return f"/v1/jobs/{job_id}/events"
+
+
+def artifact_path(job_id: str, name: str) -> str:
+    return f"/v1/jobs/{job_id}/artifacts/{name}"
+
+
+# --- what surrounds them ------------------------------------------------------------------------------------------
+
+
+def get(path: str) -> Call[Any]:
+    return Call("GET", f"/v1/{path}", lambda response: response.json())
+
+
+def get_rows(path: str) -> Call[list[JSON]]:
+    return Call("GET", f"/v1/{path}", _rows)
+
+
+def create_submission(jobs: Mapping[str, str | None]) -> Call[JSON]:
+    """The same jobs give the same submission, so the call may be repeated."""
+    body = {challenge: job_id for challenge, job_id in jobs.items() if job_id}
+    digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:32]
+    return Call(
+        "POST", "/v1/submissions", lambda r: r.json(), body=body, headers={"Idempotency-Key": digest}, held_s=120.0
+    )
+
+
+# --- several requests in a row: generators that yield calls and are sent the answers --------------------------------
+
+
+def wait(job_id: str, timeout_s: float | None, clock: Callable[[], float]) -> Generator[Call[Job], Job, Job]:
+    """Long-polls until the job has succeeded. Raises JobFailed, JobCancelled, WaitTimeout."""
+    deadline = None if timeout_s is None else clock() + timeout_s
+    job = yield retrieve_job(job_id)
+    while not job.final:
+        left_s = LONG_POLL_S if deadline is None else deadline - clock()
+        if left_s <= 0:
+            raise WaitTimeout(job.to_dict(), timeout_s or 0.0)
+        job = yield retrieve_job(job_id, min(LONG_POLL_S, left_s))
+    if job.status == "failed":
+        raise JobFailed(job.to_dict())
+    if job.status == "cancelled":
+        raise JobCancelled(job.to_dict())
+    return job
+
+
+def every_job(limit: int | None, filters: Mapping[str, str | None]) -> Generator[Call[Page], Page, list[Job]]:
+    """Pages until there are no more, or `limit` jobs."""
+    jobs: list[Job] = []
+    after = None
+    while limit is None or len(jobs) < limit:
+        page = yield list_jobs(after, 100 if limit is None else min(100, limit - len(jobs)), **filters)
+        jobs += page.data
+        if not page.has_more or not page.data:
+            break
+        after = page.data[-1].id
+    return jobs
+
+
+# --- reading answers ----------------------------------------------------------------------------------------------
+
+
+def _job(response: httpx.Response) -> Job:
+    return Job.model_validate(response.json())
+
+
+def _rows(response: httpx.Response) -> list[JSON]:
+    body = response.json()
+    return body["data"] if isinstance(body, dict) else body
+
+
+def _events(response: httpx.Response) -> list[Event]:
+    return [Event.model_validate(row) for row in _rows(response)]
