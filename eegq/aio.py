@@ -173,6 +173,9 @@ class AsyncJobs:
     async def logs(self, job_id: str, offset: int = 0) -> str:
         return (await self._client.send(calls.job_logs(job_id, offset))).decode(errors="replace")
 
+    async def read(self, job_id: str, name: str) -> bytes:
+        return await self._client.send(calls.read_artifact(job_id, name))
+
     async def download(self, job_id: str, name: str, to: str | Path | None = None) -> Path:
         return await self._client.download(calls.artifact_path(job_id, name), Path(to or name))
 

@@ -98,6 +98,10 @@ def artifact_path(job_id: str, name: str) -> str:
     return f"/v1/jobs/{job_id}/artifacts/{name}"
 
 
+def read_artifact(job_id: str, name: str) -> Call[bytes]:
+    return Call("GET", artifact_path(job_id, name), lambda response: response.content)
+
+
 # --- what surrounds them ------------------------------------------------------------------------------------------
 
 

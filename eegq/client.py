@@ -189,6 +189,10 @@ class Jobs:
         """The trainer's output, from byte `offset` on."""
         return self._client.send(calls.job_logs(job_id, offset)).decode(errors="replace")
 
+    def read(self, job_id: str, name: str) -> bytes:
+        """An artefact's bytes."""
+        return self._client.send(calls.read_artifact(job_id, name))
+
     def download(self, job_id: str, name: str, to: str | Path | None = None) -> Path:
         """An artefact into the file `to` (by default its own name, here)."""
         return self._client.download(calls.artifact_path(job_id, name), Path(to or name))

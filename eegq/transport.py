@@ -53,7 +53,7 @@ def retry_options(call: Call[Any]) -> dict[str, Any]:
     return {
         "retry": tenacity.retry_if_exception_type((ServiceUnreachable, Unavailable, RateLimited)),
         "wait": _wait_s,
-        "stop": attempts | _asked_to_wait_too_long,
+        "stop": tenacity.stop_any(attempts, _asked_to_wait_too_long),
         "reraise": True,
     }
 
