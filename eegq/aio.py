@@ -16,7 +16,7 @@ from eegq.downloads import Download
 from eegq.errors import RateLimited, ServiceUnreachable, Unavailable
 from eegq.frames import as_table
 from eegq.profiles import resolve
-from eegq.resources import FINAL, Event, Job, Page
+from eegq.resources import Event, Job, Page
 from eegq.sse import EventParser
 
 T = TypeVar("T")
@@ -25,8 +25,11 @@ T = TypeVar("T")
 class AsyncClient:
     """As eegq.Client, for asyncio."""
 
-    def __init__(self, url: str | None = None, key: str | None = None, profile: str | None = None) -> None:
+    def __init__(
+        self, url: str | None = None, key: str | None = None, profile: str | None = None, retry_for_s: float = 30.0
+    ) -> None:
         self.address = resolve(url, key, profile)
+        self.retry_for_s = retry_for_s
         self._http = httpx.AsyncClient(**transport.http_options(self.address.url, self.address.key))
         self.jobs = AsyncJobs(self)
         self.datasets = AsyncDatasets(self)
@@ -47,7 +50,7 @@ class AsyncClient:
         return await self.send(calls.create_submission({"challenge1": challenge1, "challenge2": challenge2}))
 
     async def send(self, call: Call[T]) -> T:
-        return await tenacity.AsyncRetrying(**transport.retry_options(call))(self._send_once, call)
+        return await tenacity.AsyncRetrying(**transport.retry_options(call, self.retry_for_s))(self._send_once, call)
 
     async def run(self, steps: Generator[Call[Any], Any, T]) -> T:
         try:
@@ -59,7 +62,7 @@ class AsyncClient:
 
     async def download(self, path: str, to: Path) -> Path:
         download = Download(path, to)
-        retrying = tenacity.AsyncRetrying(**transport.retry_options(download.call))
+        retrying = tenacity.AsyncRetrying(**transport.retry_options(download.call, self.retry_for_s))
         return await retrying(self._download_once, download)
 
     async def follow(self, job_id: str, after: str = "") -> AsyncIterator[Event]:
@@ -69,7 +72,7 @@ class AsyncClient:
                 async for event in self._stream_once(calls.events_path(job_id), parser):
                     failures = 0
                     yield event
-                    if event.type in FINAL:
+                    if event.type in calls.LAST_EVENTS:
                         return
                 if (await self.send(calls.retrieve_job(job_id))).final:
                     return
@@ -128,6 +131,9 @@ class AsyncJobs:
     async def create(self, spec: Mapping[str, Any], idempotency_key: str | None = None) -> Job:
         return await self._client.send(calls.create_job(spec, idempotency_key))
 
+    async def check(self, spec: Mapping[str, Any]) -> JSON:
+        return await self._client.send(calls.dry_run(spec))
+
     async def retrieve(self, job_id: str) -> Job:
         return await self._client.send(calls.retrieve_job(job_id))
 
@@ -146,8 +152,8 @@ class AsyncJobs:
     async def resume(self, job_id: str) -> Job:
         return await self._client.send(calls.act_on_job(job_id, "resume"))
 
-    async def retry(self, job_id: str, idempotency_key: str | None = None) -> Job:
-        return await self._client.send(calls.retry_job(job_id, idempotency_key))
+    async def retry(self, job_id: str, epochs: int | str | None = None, idempotency_key: str | None = None) -> Job:
+        return await self._client.send(calls.retry_job(job_id, epochs, idempotency_key))
 
     async def delete(self, job_id: str) -> None:
         await self._client.send(calls.delete_job(job_id))
@@ -167,11 +173,17 @@ class AsyncJobs:
     async def ledger(self, job_id: str, device: str | None = None) -> Any:
         return as_table(await self._client.send(calls.job_ledger(job_id, device)))
 
+    async def steps_by_device(self, job_id: str) -> dict[str, int]:
+        return await self._client.send(calls.steps_by_device(job_id))
+
     async def checkpoints(self, job_id: str) -> builtins.list[JSON]:
         return await self._client.send(calls.job_checkpoints(job_id))
 
     async def logs(self, job_id: str, offset: int = 0) -> str:
         return (await self._client.send(calls.job_logs(job_id, offset))).decode(errors="replace")
+
+    async def artifacts(self, job_id: str) -> builtins.list[JSON]:
+        return await self._client.send(calls.job_artifacts(job_id))
 
     async def read(self, job_id: str, name: str) -> bytes:
         return await self._client.send(calls.read_artifact(job_id, name))

@@ -13,10 +13,11 @@ from typing import Any, Generic, TypeVar
 import httpx
 
 from eegq.errors import JobCancelled, JobFailed, WaitTimeout
-from eegq.resources import Event, Job, Page
+from eegq.resources import FINAL, Event, Job, Page
 
 T = TypeVar("T")
 LONG_POLL_S = 20.0
+LAST_EVENTS = FINAL | {"deleted"}
 JSON = dict[str, Any]
 
 
@@ -42,6 +43,11 @@ def create_job(spec: Mapping[str, Any], idempotency_key: str | None = None) -> C
     return Call("POST", "/v1/jobs", _job, body=dict(spec), headers=headers)
 
 
+def dry_run(spec: Mapping[str, Any]) -> Call[JSON]:
+    """The spec as the service would keep it, and the recordings it would take; nothing is created."""
+    return Call("POST", "/v1/jobs", lambda response: response.json(), {"dry_run": "true"}, body=dict(spec))
+
+
 def retrieve_job(job_id: str, wait_s: float = 0.0) -> Call[Job]:
     """With `wait_s` the service answers at the next change, or after that time."""
     params = {"wait": f"{wait_s:g}"} if wait_s else {}
@@ -58,9 +64,11 @@ def act_on_job(job_id: str, action: str) -> Call[Job]:
     return Call("POST", f"/v1/jobs/{job_id}/{action}", _job)
 
 
-def retry_job(job_id: str, idempotency_key: str | None = None) -> Call[Job]:
+def retry_job(job_id: str, epochs: int | str | None = None, idempotency_key: str | None = None) -> Call[Job]:
+    """With `epochs` (a number, or `+50` more) it goes on from the job's last state."""
     headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
-    return Call("POST", f"/v1/jobs/{job_id}/retry", _job, headers=headers)
+    body = None if epochs is None else {"epochs": epochs}
+    return Call("POST", f"/v1/jobs/{job_id}/retry", _job, body=body, headers=headers)
 
 
 def delete_job(job_id: str) -> Call[None]:
@@ -80,6 +88,11 @@ def job_ledger(job_id: str, device: str | None = None) -> Call[list[JSON]]:
     return Call("GET", f"/v1/jobs/{job_id}/ledger", _rows, {"device": device} if device else {})
 
 
+def steps_by_device(job_id: str) -> Call[dict[str, int]]:
+    """How many live steps each device computed."""
+    return Call("GET", f"/v1/jobs/{job_id}/ledger", lambda response: response.json()["steps_by_device"])
+
+
 def job_checkpoints(job_id: str) -> Call[list[JSON]]:
     return Call("GET", f"/v1/jobs/{job_id}/checkpoints", _rows)
 
@@ -96,6 +109,10 @@ def events_path(job_id: str) -> str:
 
 def artifact_path(job_id: str, name: str) -> str:
     return f"/v1/jobs/{job_id}/artifacts/{name}"
+
+
+def job_artifacts(job_id: str) -> Call[list[JSON]]:
+    return Call("GET", f"/v1/jobs/{job_id}/artifacts", _rows)
 
 
 def read_artifact(job_id: str, name: str) -> Call[bytes]:

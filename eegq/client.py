@@ -15,7 +15,7 @@ from eegq.downloads import Download
 from eegq.errors import RateLimited, ServiceUnreachable, Unavailable
 from eegq.frames import as_table
 from eegq.profiles import resolve
-from eegq.resources import FINAL, Event, Job, Page
+from eegq.resources import Event, Job, Page
 from eegq.sse import EventParser
 
 T = TypeVar("T")
@@ -24,11 +24,14 @@ T = TypeVar("T")
 class Client:
     """One service. Without arguments: EEGQ_URL and EEGQ_API_KEY, the profile of `eegq login`, or the `eegq up` here.
 
-    Calls that may be repeated are, for up to 30 s, when the service does not answer. Everything raised is an EegqError.
+    Calls that may be repeated are, for up to `retry_for_s`, when the service does not answer. Everything raised is an EegqError.
     """
 
-    def __init__(self, url: str | None = None, key: str | None = None, profile: str | None = None) -> None:
+    def __init__(
+        self, url: str | None = None, key: str | None = None, profile: str | None = None, retry_for_s: float = 30.0
+    ) -> None:
         self.address = resolve(url, key, profile)
+        self.retry_for_s = retry_for_s
         self._http = httpx.Client(**transport.http_options(self.address.url, self.address.key))
         self.jobs = Jobs(self)
         self.datasets = Datasets(self)
@@ -53,7 +56,7 @@ class Client:
 
     def send(self, call: Call[T]) -> T:
         """Sends one call, again where it may be repeated and did not get through."""
-        return tenacity.Retrying(**transport.retry_options(call))(self._send_once, call)
+        return tenacity.Retrying(**transport.retry_options(call, self.retry_for_s))(self._send_once, call)
 
     def run(self, steps: Generator[Call[Any], Any, T]) -> T:
         """Sends the calls that a generator yields and returns what it returns."""
@@ -67,7 +70,7 @@ class Client:
     def download(self, path: str, to: Path) -> Path:
         """Fetches `path` into the file `to`; a transfer that is cut off goes on where it stopped."""
         download = Download(path, to)
-        retrying = tenacity.Retrying(**transport.retry_options(download.call))
+        retrying = tenacity.Retrying(**transport.retry_options(download.call, self.retry_for_s))
         return retrying(self._download_once, download)
 
     def follow(self, job_id: str, after: str = "") -> Iterator[Event]:
@@ -78,7 +81,7 @@ class Client:
                 for event in self._stream_once(calls.events_path(job_id), parser):
                     failures = 0
                     yield event
-                    if event.type in FINAL:
+                    if event.type in calls.LAST_EVENTS:
                         return
                 if self.send(calls.retrieve_job(job_id)).final:
                     return
@@ -136,6 +139,10 @@ class Jobs:
         """Submits a job; every field of the spec has a default. Sent twice with one key, it makes one job."""
         return self._client.send(calls.create_job(spec, idempotency_key))
 
+    def check(self, spec: Mapping[str, Any]) -> JSON:
+        """The spec with every default and the recordings it would take, as checked by the service."""
+        return self._client.send(calls.dry_run(spec))
+
     def retrieve(self, job_id: str) -> Job:
         return self._client.send(calls.retrieve_job(job_id))
 
@@ -156,9 +163,9 @@ class Jobs:
     def resume(self, job_id: str) -> Job:
         return self._client.send(calls.act_on_job(job_id, "resume"))
 
-    def retry(self, job_id: str, idempotency_key: str | None = None) -> Job:
-        """A new job from the spec of a final one, which it names as its parent."""
-        return self._client.send(calls.retry_job(job_id, idempotency_key))
+    def retry(self, job_id: str, epochs: int | str | None = None, idempotency_key: str | None = None) -> Job:
+        """A new job from the spec of an ended one; with `epochs` (`+50`: that many more) on from its last state."""
+        return self._client.send(calls.retry_job(job_id, epochs, idempotency_key))
 
     def delete(self, job_id: str) -> None:
         self._client.send(calls.delete_job(job_id))
@@ -182,12 +189,20 @@ class Jobs:
         """Which steps ran where, and why; a DataFrame where pandas is installed."""
         return as_table(self._client.send(calls.job_ledger(job_id, device)))
 
+    def steps_by_device(self, job_id: str) -> dict[str, int]:
+        """How many of its steps each device computed; steps that were repeated count once."""
+        return self._client.send(calls.steps_by_device(job_id))
+
     def checkpoints(self, job_id: str) -> builtins.list[JSON]:
         return self._client.send(calls.job_checkpoints(job_id))
 
     def logs(self, job_id: str, offset: int = 0) -> str:
         """The trainer's output, from byte `offset` on."""
         return self._client.send(calls.job_logs(job_id, offset)).decode(errors="replace")
+
+    def artifacts(self, job_id: str) -> builtins.list[JSON]:
+        """Name, size and address of everything the job made."""
+        return self._client.send(calls.job_artifacts(job_id))
 
     def read(self, job_id: str, name: str) -> bytes:
         """An artefact's bytes."""

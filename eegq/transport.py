@@ -12,7 +12,6 @@ from eegq.errors import RateLimited, ServiceUnreachable, Unavailable, api_error
 
 CONNECT_S = 5.0
 ANSWER_S = 20.0
-RETRY_FOR_S = 30.0
 QUIET_STREAM_S = 60.0
 STREAM_RECONNECTS = 8
 
@@ -47,13 +46,13 @@ def reconnect_wait_s(attempt: int) -> float:
     return min(5.0, 0.2 * 2**attempt)
 
 
-def retry_options(call: Call[Any]) -> dict[str, Any]:
+def retry_options(call: Call[Any], retry_for_s: float) -> dict[str, Any]:
     """Arguments for tenacity.Retrying and AsyncRetrying: only what may be repeated, only while it may help."""
-    attempts = tenacity.stop_after_delay(RETRY_FOR_S) if call.repeatable else tenacity.stop_after_attempt(1)
+    stop = tenacity.stop_after_delay(retry_for_s) if call.repeatable else tenacity.stop_after_attempt(1)
     return {
         "retry": tenacity.retry_if_exception_type((ServiceUnreachable, Unavailable, RateLimited)),
         "wait": _wait_s,
-        "stop": tenacity.stop_any(attempts, _asked_to_wait_too_long),
+        "stop": lambda state: stop(state) or _asked_s(state) > retry_for_s,
         "reraise": True,
     }
 
@@ -98,7 +97,3 @@ def _asked_s(state: tenacity.RetryCallState) -> float:
 
 def _wait_s(state: tenacity.RetryCallState) -> float:
     return max(_backoff_s(state), _asked_s(state))
-
-
-def _asked_to_wait_too_long(state: tenacity.RetryCallState) -> bool:
-    return _asked_s(state) > RETRY_FOR_S

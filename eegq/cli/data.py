@@ -1,0 +1,83 @@
+"""`eegq pools`, `devices`, `models`, `datasets`, `leaderboard`: what the service has."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from eegq.cli.app import app, connect, say
+from eegq.cli.output import Format, FormatOption, duration, print_json, show_rows
+
+datasets = typer.Typer(no_args_is_help=True, help="Datasets: list, check, simulate.")
+app.add_typer(datasets, name="datasets", rich_help_panel="The service")
+
+
+@app.command(rich_help_panel="The service")
+def pools(output: FormatOption = None) -> None:
+    """List the pools: jobs waiting, workers."""
+    found = connect().pools()
+    rows = [{**row, "oldest": duration(row.get("oldest_s")), "workers": len(row.get("workers", []))} for row in found]
+    columns = {"pool": "pool", "waiting": "depth", "oldest": "oldest", "running": "running", "workers": "workers"}
+    show_rows(rows, columns, output, found)
+    for row in found:
+        if row.get("advice"):
+            say(f"{row['pool']}: {row['advice']}")
+
+
+@app.command(rich_help_panel="The service")
+def devices(output: FormatOption = None) -> None:
+    """List the devices and what is believed of their health."""
+    found = connect().devices()
+    show_rows(found, {name: name for name in ("device", "health", "reason", "since", "opened")}, output, found)
+
+
+@app.command(rich_help_panel="The service")
+def models(output: FormatOption = None) -> None:
+    """List the models one may ask for."""
+    found = connect().models()
+    names = [name for name in dict.fromkeys(name for row in found for name in row) if _is_plain(found, name)]
+    show_rows(found, {name: name for name in names[:8]}, output, found)
+
+
+@app.command(rich_help_panel="The service")
+def leaderboard(output: FormatOption = None) -> None:
+    """List the best jobs of each challenge beside their baselines."""
+    print_json(connect().leaderboard()) if output is not Format.TABLE else _show_leaderboard()
+
+
+@datasets.command("ls")
+def list_datasets(output: FormatOption = None) -> None:
+    """List the datasets that the service knows."""
+    found = connect().datasets.list()
+    names = [name for name in dict.fromkeys(name for row in found for name in row) if _is_plain(found, name)]
+    show_rows(found, {name: name for name in names}, output, found)
+
+
+@datasets.command()
+def check(name: Annotated[str, typer.Argument(metavar="DATASET", help="a registered name")]) -> None:
+    """Show the preflight report of a dataset."""
+    print_json(connect().datasets.preflight(name))
+
+
+@datasets.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def simulate(
+    ctx: typer.Context,
+    folder: Annotated[Path, typer.Argument(help="BIDS root to write, e.g. data/demo")] = Path("data/demo"),
+) -> None:
+    """Write a simulated HBN-like dataset on this machine; further options: the simulator's (--subjects, --seed)."""
+    status = subprocess.run([sys.executable, "-m", "worker.data.simulate", str(folder), *ctx.args]).returncode
+    raise SystemExit(status)
+
+
+def _is_plain(rows: list[dict[str, Any]], name: str) -> bool:
+    return all(isinstance(row.get(name), str | int | float | bool | None) for row in rows)
+
+
+def _show_leaderboard() -> None:
+    board = connect().leaderboard()
+    for task, rows in board.items() if isinstance(board, dict) else [("all", board)]:
+        say(task)
+        if isinstance(rows, list) and rows:
+            show_rows(rows, {n: n for n in rows[0] if _is_plain(rows, n)}, Format.TABLE, rows)
