@@ -3,8 +3,6 @@
 The synchronous and the asynchronous client share this module; each only adds a transport.
 """
 
-import hashlib
-import json
 import uuid
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
@@ -12,27 +10,41 @@ from typing import Any, Generic, TypeVar
 
 import httpx
 
-from eegq.errors import JobCancelled, JobFailed, WaitTimeout
-from eegq.resources import FINAL, Event, Job, Page
+from eegq.errors import ErrandFailed, JobCancelled, JobFailed, WaitTimeout
+from eegq.resources import FINAL, Event, EventPage, Job, Page
 
 T = TypeVar("T")
 LONG_POLL_S = 20.0
+ERRAND_POLL_S = 0.5
+NO_SUCH_RANGE = 416
 LAST_EVENTS = FINAL | {"deleted"}
 JSON = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Call(Generic[T]):
-    """`held_s` is how long the service may hold the answer back; `repeatable` calls are retried."""
+    """`held_s` is how long the service may hold the answer back; `repeatable` calls are retried.
+
+    `also_fine` are statuses that `parse` knows to read besides the successes.
+    """
 
     method: str
     path: str
     parse: Callable[[httpx.Response], T]
     params: Mapping[str, Any] = field(default_factory=dict)
     body: Any = None
+    content: bytes | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     held_s: float = 0.0
     repeatable: bool = True
+    also_fine: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Pause:
+    """What a generator of calls yields to have its driver wait."""
+
+    seconds: float
 
 
 # --- jobs ---------------------------------------------------------------------------------------------------------
@@ -45,7 +57,7 @@ def create_job(spec: Mapping[str, Any], idempotency_key: str | None = None) -> C
 
 def dry_run(spec: Mapping[str, Any]) -> Call[JSON]:
     """The spec as the service would keep it, and the recordings it would take; nothing is created."""
-    return Call("POST", "/v1/jobs", lambda response: response.json(), {"dry_run": "true"}, body=dict(spec))
+    return Call("POST", "/v1/jobs", _json, {"dry_run": "true"}, body=dict(spec))
 
 
 def retrieve_job(job_id: str, wait_s: float = 0.0) -> Call[Job]:
@@ -75,8 +87,9 @@ def delete_job(job_id: str) -> Call[None]:
     return Call("DELETE", f"/v1/jobs/{job_id}", lambda response: None)
 
 
-def job_events(job_id: str) -> Call[list[Event]]:
-    return Call("GET", events_path(job_id), _events)
+def job_events(job_id: str, after: str | None = None) -> Call[EventPage]:
+    params = {"limit": 1000, **({"after": after} if after else {})}
+    return Call("GET", events_path(job_id), lambda response: EventPage.model_validate(response.json()), params)
 
 
 def job_metrics(job_id: str, name: str | None = None, max_points: int | None = None) -> Call[list[JSON]]:
@@ -100,7 +113,7 @@ def job_checkpoints(job_id: str) -> Call[list[JSON]]:
 def job_logs(job_id: str, offset: int = 0) -> Call[bytes]:
     """The log from byte `offset` on; empty where there is no more yet."""
     headers = {"Range": f"bytes={offset}-"} if offset else {}
-    return Call("GET", f"/v1/jobs/{job_id}/logs", lambda response: response.content, headers=headers)
+    return Call("GET", f"/v1/jobs/{job_id}/logs", _bytes_from_there, headers=headers, also_fine=(NO_SUCH_RANGE,))
 
 
 def events_path(job_id: str) -> str:
@@ -132,11 +145,21 @@ def get_rows(path: str) -> Call[list[JSON]]:
 
 def create_submission(jobs: Mapping[str, str | None]) -> Call[JSON]:
     """The same jobs give the same submission, so the call may be repeated."""
-    body = {challenge: job_id for challenge, job_id in jobs.items() if job_id}
-    digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:32]
-    return Call(
-        "POST", "/v1/submissions", lambda r: r.json(), body=body, headers={"Idempotency-Key": digest}, held_s=120.0
-    )
+    return Call("POST", "/v1/submissions", _json, body={name: job for name, job in jobs.items() if job})
+
+
+def submission_zip_path(submission_id: str) -> str:
+    return f"/v1/submissions/{submission_id}/submission.zip"
+
+
+def ask_preflight(name: str, task: Any) -> Call[JSON]:
+    return Call("POST", f"/v1/datasets/{name}/preflight", _json, body={"task": task})
+
+
+def upload_weights(name: str, content: bytes) -> Call[JSON]:
+    """`content` is a safetensors file; uploaded again it replaces the earlier one."""
+    headers = {"Content-Type": "application/octet-stream"}
+    return Call("PUT", f"/v1/weights/{name}", _json, content=content, headers=headers, held_s=120.0)
 
 
 # --- several requests in a row: generators that yield calls and are sent the answers --------------------------------
@@ -171,6 +194,35 @@ def every_job(limit: int | None, filters: Mapping[str, str | None]) -> Generator
     return jobs
 
 
+def every_event(job_id: str) -> Generator[Call[EventPage], EventPage, list[Event]]:
+    events: list[Event] = []
+    more = True
+    while more:
+        page = yield job_events(job_id, events[-1].id if events else None)
+        events += page.data
+        more = page.has_more
+    return events
+
+
+def until_done(asked: Call[JSON], path: Callable[[JSON], str]) -> Generator[Call[JSON] | Pause, JSON, JSON]:
+    """Has something done by a worker and polls until it is. Raises ErrandFailed."""
+    errand = yield asked
+    while errand["state"] not in ("done", "failed"):
+        yield Pause(ERRAND_POLL_S)
+        errand = yield get(path(errand))
+    if errand["state"] == "failed":
+        raise ErrandFailed(errand.get("error") or "no reason given")
+    return errand
+
+
+def submission_until_done(jobs: Mapping[str, str | None]) -> Generator[Call[JSON] | Pause, JSON, JSON]:
+    return until_done(create_submission(jobs), lambda errand: f"submissions/{errand['id']}")
+
+
+def preflight_until_done(name: str, task: Any) -> Generator[Call[JSON] | Pause, JSON, JSON]:
+    return until_done(ask_preflight(name, task), lambda errand: f"datasets/{name}/preflight")
+
+
 # --- reading answers ----------------------------------------------------------------------------------------------
 
 
@@ -183,5 +235,9 @@ def _rows(response: httpx.Response) -> list[JSON]:
     return body["data"] if isinstance(body, dict) else body
 
 
-def _events(response: httpx.Response) -> list[Event]:
-    return [Event.model_validate(row) for row in _rows(response)]
+def _json(response: httpx.Response) -> JSON:
+    return response.json()
+
+
+def _bytes_from_there(response: httpx.Response) -> bytes:
+    return b"" if response.status_code == NO_SUCH_RANGE else response.content

@@ -8,6 +8,7 @@ EegqError
 ├── JobFailed              the job that was waited for failed
 ├── JobCancelled           … was cancelled
 ├── WaitTimeout            … was not done in time
+├── ErrandFailed           a submission or a preflight could not be made
 └── ApiError               the service answered with a problem (RFC 9457)
     ├── Unauthorized (401)  Forbidden (403)  NotFound (404)  Conflict (409)
     ├── TooLarge (413)      Invalid (400, 415, 422)
@@ -67,6 +68,10 @@ class WaitTimeout(EegqError):
     def __init__(self, job: dict[str, Any], timeout_s: float) -> None:
         super().__init__(f"{job['id']} is still {job['status']} after {timeout_s:g} s")
         self.job = job
+
+
+class ErrandFailed(EegqError):
+    """A submission or a preflight could not be made; the text is the worker's reason."""
 
 
 class ApiError(EegqError):

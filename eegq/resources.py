@@ -102,3 +102,8 @@ class Event(Resource):
     type: str
     data: dict[str, Any] = {}
     at: datetime | None = None
+
+
+class EventPage(Resource):
+    data: list[Event]
+    has_more: bool = False

@@ -31,6 +31,8 @@ def request_options(call: Call[Any]) -> dict[str, Any]:
         "method": call.method, "url": call.path, "params": dict(call.params), "headers": dict(call.headers),
         "timeout": _timeout(call.held_s),
     }  # fmt: skip
+    if call.content is not None:
+        return {**options, "content": call.content}
     return options if call.body is None else {**options, "json": call.body}
 
 
@@ -57,9 +59,9 @@ def retry_options(call: Call[Any], retry_for_s: float) -> dict[str, Any]:
     }
 
 
-def check(response: httpx.Response) -> None:
+def check(response: httpx.Response, also_fine: tuple[int, ...] = ()) -> None:
     """Raises the ApiError that the answer stands for; the body must have been read."""
-    if response.is_success or response.status_code == 304:
+    if response.is_success or response.status_code in also_fine:
         return
     raise api_error(response.status_code, _problem(response), _retry_after_s(response.headers))
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from eegq.cli.app import app, connect, say
-from eegq.cli.output import Format, FormatOption, duration, print_json, show_rows
+from eegq.cli.output import Format, FormatOption, default_format, duration, print_json, show_rows
 
 datasets = typer.Typer(no_args_is_help=True, help="Datasets: list, check, simulate.")
 app.add_typer(datasets, name="datasets", rich_help_panel="The service")
@@ -43,8 +43,18 @@ def models(output: FormatOption = None) -> None:
 
 @app.command(rich_help_panel="The service")
 def leaderboard(output: FormatOption = None) -> None:
-    """List the best jobs of each challenge beside their baselines."""
-    print_json(connect().leaderboard()) if output is not Format.TABLE else _show_leaderboard()
+    """List the best jobs of each challenge beside their baselines, and the best pair."""
+    board = connect().leaderboard()
+    if (output or default_format()) is not Format.TABLE:
+        print_json(board)
+        return
+    columns = {"job": "job_id", "model": "model", "dataset": "dataset", "nrmse": "nrmse", "mean": "training_mean"}
+    for challenge, entries in board["challenges"].items():
+        print(challenge)
+        rows = [{**entry, **entry["baselines"]} for entry in entries]
+        show_rows(rows, columns, Format.TABLE, rows)
+    if pair := board["best_pair"]:
+        print(f"best pair (0.3 x challenge1 + 0.7 x challenge2): {pair['overall']:.4f}")
 
 
 @datasets.command("ls")
@@ -56,9 +66,12 @@ def list_datasets(output: FormatOption = None) -> None:
 
 
 @datasets.command()
-def check(name: Annotated[str, typer.Argument(metavar="DATASET", help="a registered name")]) -> None:
-    """Show the preflight report of a dataset."""
-    print_json(connect().datasets.preflight(name))
+def check(
+    name: Annotated[str, typer.Argument(metavar="DATASET", help="a name of `eegq datasets ls`")],
+    task: Annotated[str, typer.Option(help="challenge1 or challenge2")] = "challenge1",
+) -> None:
+    """Have a worker look through a dataset's recordings, and print its report."""
+    print_json(connect().datasets.preflight(name, task)["report"])
 
 
 @datasets.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -73,11 +86,3 @@ def simulate(
 
 def _is_plain(rows: list[dict[str, Any]], name: str) -> bool:
     return all(isinstance(row.get(name), str | int | float | bool | None) for row in rows)
-
-
-def _show_leaderboard() -> None:
-    board = connect().leaderboard()
-    for task, rows in board.items() if isinstance(board, dict) else [("all", board)]:
-        say(task)
-        if isinstance(rows, list) and rows:
-            show_rows(rows, {n: n for n in rows[0] if _is_plain(rows, n)}, Format.TABLE, rows)
