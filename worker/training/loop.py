@@ -85,16 +85,16 @@ class Loop:
 
     def _try_steps(self, first: int, last: int) -> tuple[int, Fault | None]:
         """Steps first..last-1 until one raises: where that was, and why. The state is then the one before that step."""
-        for k in range(first, last):
-            try:
-                self.parts.step(k)
-            except Exception as error:  # noqa: BLE001 - the door where a step's failure is classified
-                fault = self._recovery.fault_of(error, k)
-            else:
-                continue
-            self.parts.stepper.undo()
-            return k, fault
-        return last, None
+        k = first
+        try:
+            for k in self.parts.enqueue(first, last):  # noqa: B007 - how far it got is what matters
+                pass
+            return last, None
+        except Exception as error:  # noqa: BLE001 - the door where a step's failure is classified
+            fault = self._recovery.fault_of(error, k)
+        self.parts.captured.drop()
+        self.parts.stepper.undo()
+        return k, fault
 
     def _look(self, first: int, reached: int) -> Fault | None:
         """The one wait for the device a window: commits what was finite; a fault if a step before `reached` was not."""
