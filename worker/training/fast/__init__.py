@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from torch import nn
 
+from worker.training.fast.blocks import accelerate_blocks
 from worker.training.fast.eegnet import accelerate_eegnet
 from worker.training.fast.eegnex import accelerate_eegnex
 
-_FAMILIES = (accelerate_eegnex, accelerate_eegnet)
+_FAMILIES = (accelerate_eegnex, accelerate_eegnet, accelerate_blocks)
 
 
 def accelerate(model: nn.Module) -> nn.Module:

@@ -7,6 +7,7 @@ Letters: B windows, C channels, T samples in, U samples out, F filters, K taps, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,18 +68,32 @@ def signal_moments(x_BCT: Tensor) -> Moments:
 
 
 def batchnorm_affine(
-    bn: nn.BatchNorm2d, rows_FRK: Tensor, offset_FR: Tensor | None, moments: Moments | None, band: Band
+    bns: Sequence[nn.BatchNorm2d], rows_FRK: Tensor, offset_FR: Tensor | None, moments: Moments | None, band: Band
 ) -> tuple[Tensor, Tensor]:
-    """Scale and shift, (F,) each, that `bn` applies to the filtered signal; running statistics move as `bn` moves them.
+    """Scale and shift, (F,) each, that `bns` side by side apply to the filtered signal.
 
-    `moments` may be None where `bn` is in evaluation mode.
+    Running statistics move as the modules' own forwards move them. `moments` may be None where all are in evaluation
+    mode.
     """
-    if bn.training:
-        assert moments is not None
-        mean_F, var_F = moments.seen_by(band).of_output(rows_FRK, offset_FR)
-        track(bn, mean_F.detach(), var_F.detach(), moments.n_signals * band.n_times_out)
-    else:
-        mean_F, var_F = running(bn)
+    batch = None if moments is None else moments.seen_by(band).of_output(rows_FRK, offset_FR)
+    parts, start = [], 0
+    for bn in bns:
+        own = slice(start, start + bn.num_features)
+        start = own.stop
+        if bn.training:
+            assert moments is not None
+            assert batch is not None
+            mean_F, var_F = batch[0][own], batch[1][own]
+            track(bn, mean_F.detach(), var_F.detach(), moments.n_signals * band.n_times_out)
+        else:
+            mean_F, var_F = running(bn)
+        parts.append(_affine(bn, mean_F, var_F))
+    if len(parts) == 1:
+        return parts[0]
+    return torch.cat([scale_F for scale_F, _ in parts]), torch.cat([shift_F for _, shift_F in parts])
+
+
+def _affine(bn: nn.BatchNorm2d, mean_F: Tensor, var_F: Tensor) -> tuple[Tensor, Tensor]:
     scale_F = torch.rsqrt(var_F + bn.eps)
     if bn.weight is None:
         return scale_F, -mean_F * scale_F
@@ -107,7 +122,7 @@ def running(bn: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
 
 
 class _OutputMoments(Function):
-    """The output's mean a row, summed over rows alike, (F, R), and its power summed over rows (F,). Moments are data."""
+    """The output's mean a row, (F, R), and its power (F,), summed over rows alike. The moments are data."""
 
     @staticmethod
     def forward(ctx: Any, rows_FRK: Tensor, mean_RK: Tensor, second_RKK: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,24 +10,40 @@ Letters: B windows, C channels, T samples in, U samples out, F temporal filters,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import Function
+from torch.nn import functional
 
 from worker.training.fast.moments import Moments, batchnorm_affine, signal_moments
 from worker.training.fast.toeplitz import Band, ChainedBand, filter_matrix
 
 
-def one_stage(
-    x_BCT: Tensor, kernels_FK: Tensor, bn: nn.BatchNorm2d, spatial_SC: Tensor, band: Band
-) -> tuple[Tensor, Tensor]:
-    """Temporal convolution, `bn`, depthwise spatial convolution: (S, B, U), to which the shift (S, U) is to be added."""
+@dataclass(frozen=True)
+class Branch:
+    """Temporal filters of one length, the zeros put around the window for them, and the BatchNorm that follows."""
+
+    kernels_FK: Tensor
+    left: int
+    right: int
+    bn: nn.BatchNorm2d
+
+
+def one_stage(x_BCT: Tensor, branches: Sequence[Branch], spatial_SC: Tensor) -> tuple[Tensor, Tensor]:
+    """Temporal branches side by side, then a depthwise spatial convolution.
+
+    Returns (S, B, U) and a shift (S, U) that is still to be added to it.
+    """
+    kernels_FK, band = _side_by_side(branches, x_BCT.shape[-1])
     rows_FRK = kernels_FK[:, None]
-    scale_F, shift_F = batchnorm_affine(bn, rows_FRK, None, _moments_if(x_BCT, bn), band)
+    bns = [branch.bn for branch in branches]
+    scale_F, shift_F = batchnorm_affine(bns, rows_FRK, None, _moments_if(x_BCT, bns), band)
     shift_FU = shift_F[:, None].expand(-1, band.n_times_out)
-    return mix_then_filter(x_BCT, spatial_SC, filter_matrix(rows_FRK, band), scale_F, shift_FU)
+    return _mix_then_filter(x_BCT, spatial_SC, filter_matrix(rows_FRK, band), scale_F, shift_FU)
 
 
 def two_stages(
@@ -39,18 +55,33 @@ def two_stages(
     spatial_SC: Tensor,
     chain: ChainedBand,
 ) -> tuple[Tensor, Tensor]:
-    """Two 'same' temporal convolutions, each with a BatchNorm, and a depthwise spatial convolution: as one_stage."""
-    moments = _moments_if(x_BCT, first_bn, second_bn)
-    scale_G, shift_G = batchnorm_affine(first_bn, first_GK[:, None], None, moments, chain.first)
+    """Two 'same' temporal convolutions, each with a BatchNorm, then a depthwise spatial convolution; as one_stage."""
+    moments = _moments_if(x_BCT, [first_bn, second_bn])
+    scale_G, shift_G = batchnorm_affine([first_bn], first_GK[:, None], None, moments, chain.first)
     rows_FRK = chain.rows(second_FGK, first_GK * scale_G[:, None])
     offset_FR = chain.response_to_constant(torch.einsum("fgk,g->fk", second_FGK, shift_G))
-    scale_F, shift_F = batchnorm_affine(second_bn, rows_FRK, offset_FR, moments, chain.both)
+    scale_F, shift_F = batchnorm_affine([second_bn], rows_FRK, offset_FR, moments, chain.both)
     shift_FR = torch.addcmul(shift_F[:, None], scale_F[:, None], offset_FR)
     matrix_FUT = filter_matrix(rows_FRK, chain.both)
-    return mix_then_filter(x_BCT, spatial_SC, matrix_FUT, scale_F, chain.both.spread_rows(shift_FR))
+    return _mix_then_filter(x_BCT, spatial_SC, matrix_FUT, scale_F, chain.both.spread_rows(shift_FR))
 
 
-def mix_then_filter(
+def _side_by_side(branches: Sequence[Branch], n_times: int) -> tuple[Tensor, Band]:
+    """All branches' filters, padded with zero taps to one length and aligned."""
+    left = max(branch.left for branch in branches)
+    right = max(branch.right for branch in branches)
+    first = branches[0]
+    n_times_out = n_times + first.left + first.right - first.kernels_FK.shape[1] + 1
+    band = Band(n_times, n_times + left + right - n_times_out + 1, left, right)
+    padded = [functional.pad(b.kernels_FK, (left - b.left, right - b.right)) for b in branches]
+    return (padded[0] if len(padded) == 1 else torch.cat(padded)), band
+
+
+def _moments_if(x_BCT: Tensor, bns: Sequence[nn.BatchNorm2d]) -> Moments | None:
+    return signal_moments(x_BCT) if any(bn.training for bn in bns) else None
+
+
+def _mix_then_filter(
     x_BCT: Tensor, spatial_SC: Tensor, matrix_FUT: Tensor, scale_F: Tensor, shift_FU: Tensor
 ) -> tuple[Tensor, Tensor]:
     """scale * matrix @ (spatial @ x), (S, B, U), and the shift seen through the spatial weights, (S, U)."""
@@ -60,11 +91,9 @@ def mix_then_filter(
     return _MixThenFilter.apply(x_BCT, scaled_SC, matrix_FUT), shift_SU
 
 
-def _moments_if(x_BCT: Tensor, *bns: nn.BatchNorm2d) -> Moments | None:
-    return signal_moments(x_BCT) if any(bn.training for bn in bns) else None
-
-
 class _MixThenFilter(Function):
+    """Not differentiable in x: a training step has no use for that gradient, and it would cost as much as the rest."""
+
     @staticmethod
     def forward(ctx: Any, x_BCT: Tensor, spatial_SC: Tensor, matrix_FUT: Tensor) -> Tensor:
         n_windows, n_chans, n_times = x_BCT.shape

@@ -7,36 +7,33 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import MethodType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-ELEMENTWISE = (nn.ELU, nn.ReLU, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.SELU, nn.Mish, nn.Identity)
 DTYPES = (torch.float32, torch.float64)
 
 
-def is_temporal_conv(module: object, n_in: int, time_axis: int = 1, padding: tuple[object, ...] = ("same",)) -> bool:
-    """A Conv2d along time alone, without bias, stride or dilation, `padding` one of those given."""
+def is_temporal_conv(module: object, n_in: int, time_axis: int = 1) -> bool:
+    """A Conv2d along time alone, without bias, stride, dilation or groups."""
     return (
         _is_plain_conv(module)
         and isinstance(module, nn.Conv2d)
         and module.in_channels == n_in
         and module.groups == 1
-        and module.bias is None
         and module.kernel_size[1 - time_axis] == 1
-        and module.padding in padding
+        and (module.padding in ("same", "valid") or module.padding[1 - time_axis] == 0)
     )
 
 
 def is_depthwise_spatial(module: object, n_filters: int, n_chans: int, time_axis: int = 1) -> bool:
     """A Conv2d over all channels, one group a temporal filter, without bias or padding."""
-    kernel_size = (n_chans, 1) if time_axis == 1 else (1, n_chans)
     return (
         _is_plain_conv(module)
         and isinstance(module, nn.Conv2d)
         and module.in_channels == module.groups == n_filters
-        and module.kernel_size == kernel_size
-        and module.bias is None
+        and module.kernel_size == ((n_chans, 1) if time_axis == 1 else (1, n_chans))
         and module.padding in ((0, 0), "valid")
     )
 
@@ -51,21 +48,21 @@ def is_batchnorm(module: object, n_features: int) -> bool:
     )
 
 
-def is_time_pool(module: object, time_axis: int = 1) -> bool:
-    """An AvgPool2d along time alone: it then acts on any layout whose last axis but none other is time."""
-    return (
-        type(module) is nn.AvgPool2d
-        and _pair(module.kernel_size)[1 - time_axis] == 1
-        and _pair(module.stride)[1 - time_axis] == 1
-        and _pair(module.padding)[1 - time_axis] == 0
-    )
-
-
 def is_window(x: Tensor, n_chans: int, n_times: int, weight: Tensor) -> bool:
     """A batch the fast forward is written for: right shape and precision, and data rather than a variable."""
     return (
         x.ndim == 3 and x.shape[1:] == (n_chans, n_times) and x.dtype == weight.dtype in DTYPES and not x.requires_grad
     )
+
+
+def padding_of(conv: nn.Conv2d, time_axis: int = 1) -> tuple[int, int]:
+    """Zeros in front of and behind the window."""
+    reach = conv.dilation[time_axis] * (conv.kernel_size[time_axis] - 1)
+    if conv.padding == "same":
+        return reach // 2, reach - reach // 2
+    if isinstance(conv.padding, str):
+        return 0, 0
+    return conv.padding[time_axis], conv.padding[time_axis]
 
 
 def swap_forward(module: nn.Module, forward: Callable[..., Tensor], path: str) -> None:
@@ -74,7 +71,7 @@ def swap_forward(module: nn.Module, forward: Callable[..., Tensor], path: str) -
     module.fast_path = path  # type: ignore[assignment]
 
 
-def original_forward(module: nn.Module, *args: Tensor) -> Tensor:
+def original_forward(module: nn.Module, *args: Any) -> Any:
     """The forward of the module's class, for a batch that the fast one is not written for."""
     return type(module).forward(module, *args)
 
@@ -82,8 +79,10 @@ def original_forward(module: nn.Module, *args: Tensor) -> Tensor:
 def _is_plain_conv(module: object) -> bool:
     return (
         isinstance(module, nn.Conv2d)
+        and type(module).forward is nn.Conv2d.forward
         and module.stride == (1, 1)
         and module.dilation == (1, 1)
+        and module.bias is None
         and module.padding_mode == "zeros"
         and not _has_hooks(module)
     )
@@ -91,7 +90,3 @@ def _is_plain_conv(module: object) -> bool:
 
 def _has_hooks(module: nn.Module) -> bool:
     return bool(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks)
-
-
-def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
-    return value if isinstance(value, tuple) else (value, value)

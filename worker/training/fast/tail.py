@@ -13,9 +13,36 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 
+from worker.training.fast.constant import Constant
 from worker.training.fast.moments import running, track
 
 _PART_BYTES = 1 << 20  # what a core's cache holds beside its neighbours: temporaries of this size never reach memory
+
+
+def finish(
+    y_SBU: Tensor,
+    shift_SU: Tensor,
+    bn: nn.BatchNorm2d,
+    activation: nn.Module,
+    pool: nn.Module | None,
+    pool_UV: Constant | None,
+    time_axis: int = 1,
+) -> Tensor:
+    """pool(activation(bn(y + shift))) as images (B, S, 1, V), or (B, S, V, 1) where time is axis 0 of an image."""
+    if pool_UV is not None:
+        return _images(norm_elu_pool(y_SBU, shift_SU, bn, pool_UV.like(y_SBU)), time_axis)
+    h = activation(bn(_images(y_SBU + shift_SU[:, None], time_axis)))
+    return h if pool is None else pool(h)
+
+
+def fused_pool(activation: nn.Module, pool: nn.Module | None, n_times: int, time_axis: int = 1) -> Constant | None:
+    """The pooling as a matrix (U, V) where norm_elu_pool can stand for the modules, else None."""
+    is_elu = type(activation) is nn.ELU and activation.alpha == 1
+    if not is_elu or type(pool) is not nn.AvgPool2d:
+        return None
+    impulses = torch.eye(n_times, dtype=torch.float64)
+    pooled = pool(impulses[None, :, None] if time_axis == 1 else impulses[None, :, :, None])
+    return Constant(pooled.reshape(n_times, -1))
 
 
 def norm_elu_pool(y_SBU: Tensor, shift_SU: Tensor, bn: nn.BatchNorm2d, pool_UV: Tensor) -> Tensor:
@@ -103,11 +130,8 @@ class _NormEluPool(Function):
         return grad_SBU, grad_SBU.sum(1), grad_weight_S, grad_bias_S, None, None, None, None
 
 
-def pool_matrix(pool: nn.AvgPool2d, n_times: int, time_axis: int) -> Tensor:
-    """An average pooling over time as a matrix (U, V): what it makes of each unit impulse."""
-    impulses = torch.eye(n_times, dtype=torch.float64)
-    pooled = pool(impulses[None, :, None] if time_axis == 1 else impulses[None, :, :, None])
-    return pooled.reshape(n_times, -1)
+def _images(h_SBV: Tensor, time_axis: int) -> Tensor:
+    return h_SBV.transpose(0, 1).contiguous().unsqueeze(2 if time_axis == 1 else 3)
 
 
 def _parts(y_SBU: Tensor) -> list[slice]:

@@ -19,8 +19,22 @@ def time_conv(x_IBT: Tensor, conv: nn.Conv2d) -> Tensor:
     return _TimeConv.apply(x_IBT, conv.weight[:, :, 0], conv.dilation[1])
 
 
+def is_time_conv(module: object) -> bool:
+    """Whether `time_conv` can stand for the module."""
+    return (
+        isinstance(module, nn.Conv2d)
+        and type(module).forward is nn.Conv2d.forward
+        and module.kernel_size[0] == 1
+        and module.stride == (1, 1)
+        and module.groups == 1
+        and module.padding == "same"
+        and module.padding_mode == "zeros"
+        and module.bias is None
+    )
+
+
 class _TimeConv(Function):
-    """Every tap's product in one matrix product of O * K rows; where O < I that is less memory than unfolding the input."""
+    """Every tap's product in one matrix product of O * K rows: where O < I, less memory than the unfolded input."""
 
     @staticmethod
     def forward(ctx: Any, x_IBT: Tensor, weight_OIK: Tensor, dilation: int) -> Tensor:

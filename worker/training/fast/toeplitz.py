@@ -15,6 +15,8 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.nn import functional
 
+from worker.training.fast.constant import Constant
+
 
 @dataclass(frozen=True)
 class Band:
@@ -102,13 +104,7 @@ class ChainedBand:
         right = n_taps - 1 - left
         self.first = Band(n_times, n_taps, left, right)
         self.both = Band(n_times, 2 * n_taps - 1, 2 * left, 2 * right, n_first=left, n_last=right)
-        self._used_RK = _used_taps(self.first)
-
-    def used_taps(self, like: Tensor) -> Tensor:
-        """(R, K) of ones and zeros: which taps of the second filter a distinct row uses."""
-        if self._used_RK.device != like.device or self._used_RK.dtype != like.dtype:
-            self._used_RK = self._used_RK.to(like)
-        return self._used_RK
+        self.used_taps_RK = Constant(_used_taps(self.first))
 
     def rows(self, second_FGK: Tensor, first_GK: Tensor) -> Tensor:
         """The distinct rows (F, R, 2K - 1) of sum over g of second_fg after first_g."""
@@ -117,14 +113,15 @@ class ChainedBand:
         # Row j shifted right by j: products of taps i and j land in column i + j.
         shifted_FKM = functional.pad(products_FKK, (0, n_taps)).reshape(n_filters, -1)
         shifted_FKM = shifted_FKM[:, : n_taps * (2 * n_taps - 1)].view(n_filters, n_taps, 2 * n_taps - 1)
-        return torch.matmul(self.used_taps(first_GK), shifted_FKM)
+        return torch.matmul(self.used_taps_RK.like(first_GK), shifted_FKM)
 
     def response_to_constant(self, second_FK: Tensor) -> Tensor:
         """What the distinct rows of the second filter make of a constant 1 inside the window, (F, R)."""
-        return torch.matmul(second_FK, self.used_taps(second_FK).T)
+        return torch.matmul(second_FK, self.used_taps_RK.like(second_FK).T)
 
 
 def _used_taps(band: Band) -> Tensor:
+    """(R, K) of ones and zeros: which taps of the second filter a distinct row uses."""
     u_R = torch.cat([torch.arange(band.left + 1), torch.arange(band.n_times - band.right, band.n_times)])
     position_RK = u_R[:, None] + torch.arange(band.n_taps) - band.left
-    return ((position_RK >= 0) & (position_RK < band.n_times)).double()
+    return (position_RK >= 0) & (position_RK < band.n_times)
