@@ -10,8 +10,9 @@ from torch import nn
 from worker.training.fast.blocks import accelerate_blocks
 from worker.training.fast.eegnet import accelerate_eegnet
 from worker.training.fast.eegnex import accelerate_eegnex
+from worker.training.fast.merged import accelerate_merged
 
-_FAMILIES = (accelerate_eegnex, accelerate_eegnet, accelerate_blocks)
+_FAMILIES = (accelerate_eegnex, accelerate_eegnet, accelerate_blocks, accelerate_merged)
 
 
 def accelerate(model: nn.Module) -> nn.Module:

@@ -46,7 +46,7 @@ def _front_of_sequence(block: Any) -> Front:
 
 def _sequence_forward(self: Any, x: Tensor) -> Tensor:
     """(B, 1, n_chans, n_times) -> what the Sequential makes of it."""
-    if not _is_image(self, x, self[0].weight):
+    if not structure.is_image(x, self.fast_window, self[0].weight):
         return structure.original_forward(self, x)
     h = _front_of_sequence(self).evaluate(x[:, 0], self.fast_pool)
     for module in list(self)[6:]:
@@ -63,7 +63,7 @@ def _front_of_atcnet(block: Any) -> Front:
 
 def _atcnet_forward(self: Any, x: Tensor) -> Tensor:
     """(B, 1, n_times, n_chans) -> (B, F, V, 1)."""
-    if not _is_image(self, x.transpose(2, 3), self.conv1.weight):
+    if not structure.is_image(x.transpose(2, 3), self.fast_window, self.conv1.weight):
         return structure.original_forward(self, x)
     h = self.drop2(_front_of_atcnet(self).evaluate(x[:, 0].transpose(1, 2), self.fast_pool))
     return self.drop3(self.pool3(self.activation3(self.bn3(self.conv3(h)))))
@@ -80,7 +80,7 @@ def _front_of_extractor(block: Any) -> Front:
 
 def _extractor_forward(self: Any, x: Tensor) -> Tensor:
     """(B, n_chans, n_times) -> (B, F, 1, V)."""
-    if not structure.is_window(x, *self.fast_window, self.temporal_conv.weight):
+    if not structure.is_window(x, self.fast_window, self.temporal_conv.weight):
         return structure.original_forward(self, x)
     return self.dropout(_front_of_extractor(self).evaluate(x, self.fast_pool))
 
@@ -91,14 +91,16 @@ def _extractor_forward(self: Any, x: Tensor) -> Tensor:
 def _front_of_tcformer(block: Any) -> Front:
     pads, convs, bns = zip(*block.temporal_convs, strict=True)
     spatial, bn, activation = block.channel_dw_conv
-    if any(pad.value != 0 or pad.padding[2:] != (0, 0) or conv.padding != (0, 0) for pad, conv in zip(pads, convs)):
+    if any(pad.value != 0 or pad.padding[2:] != (0, 0) for pad in pads) or any(
+        conv.padding != (0, 0) for conv in convs
+    ):
         raise ValueError("another padding")
     return Front(convs, bns, spatial, bn, activation, block.pool1, pads=[pad.padding[:2] for pad in pads])
 
 
 def _tcformer_forward(self: Any, x: Tensor) -> Tensor:
     """(B, n_chans, n_times) -> (B, d_model, n_tokens)."""
-    if not structure.is_window(x, *self.fast_window, self.temporal_convs[0][1].weight):
+    if not structure.is_window(x, self.fast_window, self.temporal_convs[0][1].weight):
         return structure.original_forward(self, x)
     h = self.drop1(_front_of_tcformer(self).evaluate(x, self.fast_pool))
     if self.use_channel_reduction:
@@ -107,10 +109,6 @@ def _tcformer_forward(self: Any, x: Tensor) -> Tensor:
     if self.use_group_attn:
         h = h + self.group_attn(h)
     return self.drop2(self.pool2(h))[:, :, 0]
-
-
-def _is_image(block: Any, x: Tensor, weight: Tensor) -> bool:
-    return x.ndim == 4 and x.shape[1] == 1 and structure.is_window(x[:, 0], *block.fast_window, weight)
 
 
 def _inception_branches(model: nn.Module) -> list[nn.Module]:

@@ -27,7 +27,7 @@ def accelerate_eegnet(model: Any) -> bool:
 
 def forward(self: Any, x: Tensor) -> Tensor:
     """EEGNet's forward, (B, n_chans, n_times) -> (B, n_outputs)."""
-    if not structure.is_window(x, self.n_chans, self.n_times, self.conv_temporal.weight):
+    if not structure.is_window(x, (self.n_chans, self.n_times), self.conv_temporal.weight):
         return structure.original_forward(self, x)
     h = _front(self).evaluate(x, self.fast_pool)
     for name, module in self.named_children():

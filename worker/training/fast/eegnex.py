@@ -31,7 +31,7 @@ def accelerate_eegnex(model: Any) -> bool:
 
 def forward(self: Any, x: Tensor) -> Tensor:
     """EEGNeX's forward, (B, n_chans, n_times) -> (B, n_outputs)."""
-    if not structure.is_window(x, self.n_chans, self.n_times, self.block_1[1].weight):
+    if not structure.is_window(x, (self.n_chans, self.n_times), self.block_1[1].weight):
         return structure.original_forward(self, x)
     with torch.autocast(x.device.type, enabled=False):
         return self.final_layer(_blocks_4_and_5(self, _blocks_1_to_3(self, x.contiguous())))

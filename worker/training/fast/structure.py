@@ -15,13 +15,26 @@ from torch import Tensor, nn
 DTYPES = (torch.float32, torch.float64)
 
 
+def is_plain_conv(module: object) -> bool:
+    """A Conv2d with nothing but a kernel, zero padding and perhaps a bias."""
+    return (
+        isinstance(module, nn.Conv2d)
+        and type(module).forward is nn.Conv2d.forward
+        and module.stride == (1, 1)
+        and module.dilation == (1, 1)
+        and module.padding_mode == "zeros"
+        and not _has_hooks(module)
+    )
+
+
 def is_temporal_conv(module: object, n_in: int, time_axis: int = 1) -> bool:
     """A Conv2d along time alone, without bias, stride, dilation or groups."""
     return (
-        _is_plain_conv(module)
+        is_plain_conv(module)
         and isinstance(module, nn.Conv2d)
         and module.in_channels == n_in
         and module.groups == 1
+        and module.bias is None
         and module.kernel_size[1 - time_axis] == 1
         and (module.padding in ("same", "valid") or module.padding[1 - time_axis] == 0)
     )
@@ -30,9 +43,10 @@ def is_temporal_conv(module: object, n_in: int, time_axis: int = 1) -> bool:
 def is_depthwise_spatial(module: object, n_filters: int, n_chans: int, time_axis: int = 1) -> bool:
     """A Conv2d over all channels, one group a temporal filter, without bias or padding."""
     return (
-        _is_plain_conv(module)
+        is_plain_conv(module)
         and isinstance(module, nn.Conv2d)
         and module.in_channels == module.groups == n_filters
+        and module.bias is None
         and module.kernel_size == ((n_chans, 1) if time_axis == 1 else (1, n_chans))
         and module.padding in ((0, 0), "valid")
     )
@@ -48,11 +62,14 @@ def is_batchnorm(module: object, n_features: int) -> bool:
     )
 
 
-def is_window(x: Tensor, n_chans: int, n_times: int, weight: Tensor) -> bool:
-    """A batch the fast forward is written for: right shape and precision, and data rather than a variable."""
-    return (
-        x.ndim == 3 and x.shape[1:] == (n_chans, n_times) and x.dtype == weight.dtype in DTYPES and not x.requires_grad
-    )
+def is_window(x: Tensor, window: tuple[int, int], weight: Tensor) -> bool:
+    """A batch the fast forward is written for: shape (n_chans, n_times), the weights' precision, no variable."""
+    return x.ndim == 3 and x.shape[1:] == window and x.dtype == weight.dtype in DTYPES and not x.requires_grad
+
+
+def is_image(x: Tensor, window: tuple[int, int], weight: Tensor) -> bool:
+    """The same as images (B, 1, n_chans, n_times)."""
+    return x.ndim == 4 and x.shape[1] == 1 and is_window(x[:, 0], window, weight)
 
 
 def padding_of(conv: nn.Conv2d, time_axis: int = 1) -> tuple[int, int]:
@@ -74,18 +91,6 @@ def swap_forward(module: nn.Module, forward: Callable[..., Tensor], path: str) -
 def original_forward(module: nn.Module, *args: Any) -> Any:
     """The forward of the module's class, for a batch that the fast one is not written for."""
     return type(module).forward(module, *args)
-
-
-def _is_plain_conv(module: object) -> bool:
-    return (
-        isinstance(module, nn.Conv2d)
-        and type(module).forward is nn.Conv2d.forward
-        and module.stride == (1, 1)
-        and module.dilation == (1, 1)
-        and module.bias is None
-        and module.padding_mode == "zeros"
-        and not _has_hooks(module)
-    )
 
 
 def _has_hooks(module: nn.Module) -> bool:
