@@ -43,7 +43,7 @@ class Band:
     def row_counts(self, like: Tensor) -> Tensor:
         """How many rows each distinct row stands for, (R,)."""
         counts_R = like.new_ones(self.n_first + 1 + self.n_last)
-        counts_R[self.n_first] = self.n_alike
+        counts_R[self.n_first : self.n_first + 1].fill_(self.n_alike)  # a fill, since a graph takes no host value
         return counts_R
 
     def spread_rows(self, values_FR: Tensor) -> Tensor:
