@@ -40,8 +40,8 @@ def prepared(data_dir: Path, spec: JobSpec, **changes: Any) -> Prepared:
     return prepare(spec, sources(data_dir, spec), data_dir, cache_dir, **{"workers": 1, **changes})
 
 
-def checked(data_dir: Path, spec: JobSpec) -> PreflightReport:
-    return check(spec, sources(data_dir, spec), data_dir, data_dir.parent / "cache", workers=1)
+def checked(data_dir: Path, spec: JobSpec, cache_dir: Path | None = None) -> PreflightReport:
+    return check(spec, sources(data_dir, spec), data_dir, cache_dir or data_dir.parent / "cache", workers=1)
 
 
 def row(report: PreflightReport, stem: str) -> dict[str, Any]:

@@ -57,11 +57,12 @@ def _topography(where: np.ndarray, peak: tuple[float, float, float], width: floa
 
 
 def _background(rng: np.random.Generator, where: np.ndarray, n_times: int, sfreq: float) -> np.ndarray:
-    directions = rng.standard_normal((N_SOURCES, 3))
+    n_sources = min(N_SOURCES, 2 * len(where))
+    directions = rng.standard_normal((n_sources, 3))
     mixing = np.stack([_topography(where, tuple(d), width=0.6) for d in directions], axis=1)
-    mixing *= rng.choice([-1, 1], N_SOURCES)
+    mixing *= rng.choice([-1, 1], n_sources)
     mixing /= np.sqrt((mixing**2).sum(axis=1).mean())
-    sources = BACKGROUND_UV * _pink(rng, N_SOURCES, n_times, sfreq)
+    sources = BACKGROUND_UV * _pink(rng, n_sources, n_times, sfreq)
     sensor_noise = rng.standard_normal((len(where), n_times), dtype=np.float32)
     return mixing.astype(np.float32) @ sources + sensor_noise
 
