@@ -63,7 +63,8 @@ class Catalogue:
         """Raises UnknownModel."""
         if name in self.models:
             return self.models[name]
-        near = difflib.get_close_matches(name, self.models, n=3, cutoff=0.5)
+        by_lower_case = {known.lower(): known for known in self.models}
+        near = [by_lower_case[n] for n in difflib.get_close_matches(name.lower(), by_lower_case, n=3, cutoff=0.5)]
         hint = f"did you mean {', '.join(near)}? " if near else ""
         raise UnknownModel(f"no model {name!r} in braindecode {self.braindecode}", hint=f"{hint}GET /models lists them")
 

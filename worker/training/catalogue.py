@@ -105,7 +105,7 @@ def _where_it_works(name: str) -> tuple[Shape | None, str | None]:
                 error = _error(name, shape)
                 if error is None:
                     return shape, None
-                first = first or error
+                first = first or (error if needs_chs_info else None)
     return None, first
 
 
