@@ -195,9 +195,8 @@ class JobStore:
 
     def report(self, claim: Claim, first: int, messages: Sequence[tuple[str, dict[str, Any], dict[str, Any]]]) -> None:
         """(event type, its data, job fields) in order, numbered from `first` within the attempt. Raises StaleFence."""
-        flat = [
-            json.dumps(finite(part)) if isinstance(part, dict) else part for message in messages for part in message
-        ]
+        parts = [part for message in messages for part in message]
+        flat = [json.dumps(finite(part)) if isinstance(part, dict) else part for part in parts]
         self._fenced(claim, self._run("report", claim.job.id, claim.fence, first, *flat))
 
     def publish(self, claim: Claim, checkpoint: Checkpoint) -> None:
