@@ -14,6 +14,7 @@ from jobs import spec
 from jobs.errors import SpecRefused, UnknownModel
 
 SHAPE_ARGUMENTS = ("n_chans", "n_outputs", "n_times", "chs_info", "input_window_seconds", "sfreq")
+TRIED_N_CHANS = 129
 ACCEPTS = {
     "boolean": (bool,),
     "integer": (int,),
@@ -62,7 +63,8 @@ class Catalogue:
         """Raises UnknownModel."""
         if name in self.models:
             return self.models[name]
-        near = difflib.get_close_matches(name, self.models, n=3, cutoff=0.5)
+        by_lower_case = {known.lower(): known for known in self.models}
+        near = [by_lower_case[n] for n in difflib.get_close_matches(name.lower(), by_lower_case, n=3, cutoff=0.5)]
         hint = f"did you mean {', '.join(near)}? " if near else ""
         raise UnknownModel(f"no model {name!r} in braindecode {self.braindecode}", hint=f"{hint}GET /models lists them")
 
@@ -73,7 +75,7 @@ class Catalogue:
             _check_param(model, name, value)
         if wanted.params:
             return  # what is known of shapes was tried with the defaults
-        if not model.works:
+        if not model.works and n_chans == TRIED_N_CHANS:
             raise SpecRefused(f"{model.name} does not run as it is: {model.reason}", "/model/name")
         _check_shape(model, n_chans, n_times)
 

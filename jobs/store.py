@@ -16,6 +16,7 @@ from jobs import keys
 from jobs.connection import Scripts, away_is_unavailable
 from jobs.errors import IdempotencyConflict, QuotaExceeded, SchemaMismatch, StaleFence, UnknownJob, WrongState
 from jobs.fault import Fault
+from jobs.finite import finite
 from jobs.job import Attempt, Checkpoint, Claim, Job, JobState, Outcome, Pool
 from jobs.spec import JobSpec, Placement
 
@@ -194,7 +195,8 @@ class JobStore:
 
     def report(self, claim: Claim, first: int, messages: Sequence[tuple[str, dict[str, Any], dict[str, Any]]]) -> None:
         """(event type, its data, job fields) in order, numbered from `first` within the attempt. Raises StaleFence."""
-        flat = [json.dumps(part) if isinstance(part, dict) else part for message in messages for part in message]
+        parts = [part for message in messages for part in message]
+        flat = [json.dumps(finite(part)) if isinstance(part, dict) else part for part in parts]
         self._fenced(claim, self._run("report", claim.job.id, claim.fence, first, *flat))
 
     def publish(self, claim: Claim, checkpoint: Checkpoint) -> None:
@@ -206,7 +208,7 @@ class JobStore:
     ) -> None:
         """Ends the job. Raises StaleFence."""
         text = json.dumps(error.to_dict()) if error else ""
-        listed = json.dumps(artifacts) if artifacts else ""
+        listed = json.dumps(finite(artifacts)) if artifacts else ""
         self._fenced(claim, self._run("settle", claim.job.id, claim.fence, state, text, listed))
 
     def requeue(

@@ -20,7 +20,6 @@ from jobs.registry import Registry
 from jobs.store import JobStore
 from service import errors
 from service.auth import Keys, ensure_keys_file
-from service.body import MAX_BYTES
 from service.deps import Backend
 from service.envelope import Envelope
 from service.gate import Gate
@@ -58,7 +57,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     registry = CollectorRegistry(auto_describe=False)
     registry.register(StoreCollector(backend.store, backend.fleet, settings.lease_s))
     app = FastAPI(
-        title="eegq", version="1", description=DESCRIPTION, docs_url=None, redoc_url=None, max_body_size=MAX_BYTES,
+        title="eegq", version="1", description=DESCRIPTION, docs_url=None, redoc_url=None,
         lifespan=_lifespan,
     )  # fmt: skip
     app.state.backend, app.state.registry = backend, registry

@@ -8,12 +8,24 @@ from fastapi import Request
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
 
-from service.errors import MalformedBody, WrongContentType
+from service.errors import BodyTooLarge, MalformedBody, WrongContentType
 
 MAX_BYTES = 64 * 1024
 
 
 class JsonRequest(Request):
+    async def body(self) -> bytes:
+        """Raises BodyTooLarge."""
+        if not hasattr(self, "_body"):
+            chunks, size = [], 0
+            async for chunk in self.stream():
+                chunks.append(chunk)
+                size += len(chunk)
+                if size > MAX_BYTES:
+                    raise BodyTooLarge(f"the body is larger than {MAX_BYTES // 1024} kB")
+            self._body = b"".join(chunks)
+        return self._body
+
     async def json(self) -> Any:
         """Raises MalformedBody."""
         if not hasattr(self, "_json"):
@@ -29,12 +41,9 @@ class JsonRoute(APIRoute):
 
         async def strict(request: Request) -> Response:
             request = JsonRequest(request.scope, request.receive)
-            if self.body_field is not None and await request.body() and not _is_json(request):
-                sent = request.headers.get("content-type") or "no content type"
-                raise WrongContentType(
-                    f"the body must be application/json, not {sent}",
-                    hint="curl: use --json instead of -d, or add -H 'Content-Type: application/json'",
-                )
+            if self.body_field is not None and await request.body():
+                _check_content_type(request)
+                await request.json()  # here, as FastAPI turns whatever it raises into a 400
             return await handle(request)
 
         return strict
@@ -48,9 +57,14 @@ def parsed(body: bytes) -> Any:
         raise MalformedBody(f"the body is not JSON: {reason}") from error
 
 
-def _is_json(request: Request) -> bool:
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
+def _check_content_type(request: Request) -> None:
+    sent = request.headers.get("content-type", "")
+    kind = sent.partition(";")[0].strip().lower()
+    if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
+        raise WrongContentType(
+            f"the body must be application/json, not {sent or 'without a content type'}",
+            hint="curl: use --json instead of -d, or add -H 'Content-Type: application/json'",
+        )
 
 
 def _refuse_constant(name: str) -> None:

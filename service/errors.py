@@ -14,6 +14,7 @@ ServiceError
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -24,6 +25,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import get_route_path
 
 from jobs import errors as jobs_errors
 from jobs.datasets import UnknownDataset
@@ -174,13 +176,23 @@ def _invalid_request(request: Request, error: Any) -> Response:
 
 
 def _http_error(request: Request, error: Any) -> Response:
-    """Starlette's and FastAPI's own: no such route, wrong method, a body over the limit."""
-    details = {
-        404: f"there is nothing at {request.url.path}",
-        405: f"{request.method} is not possible here",
-        413: "the body is larger than 64 kB",
-    }
-    return problem(request, error.status_code, details.get(error.status_code, error.detail), headers=error.headers)
+    """Starlette's and FastAPI's own: no such route, wrong method."""
+    if error.status_code == 405:
+        headers = {"Allow": ", ".join(_methods(request))}
+        return problem(request, 405, f"{request.method} is not possible here", headers=headers)
+    detail = f"there is nothing at {request.url.path}" if error.status_code == 404 else error.detail
+    return problem(request, error.status_code, detail, headers=error.headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """Of every operation at this address; Starlette knows those of one route only."""
+    path = get_route_path(request.scope)
+    return sorted(
+        method.upper()
+        for template, operations in request.app.openapi()["paths"].items()
+        if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", template), path)
+        for method in operations
+    )
 
 
 def _bug(request: Request, error: Exception) -> Response:

@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Lock, Thread
 from typing import Any
 
-from service.finite import finite
+from jobs.finite import finite
 
 ARTIFACTS = {
     "weights.safetensors": "results/weights.safetensors",
@@ -55,10 +55,8 @@ class Runs:
 
     def artifact(self, run_id: str, name: str) -> File | None:
         """None where the name is not on the list or the file is not there; a link out of the folder is not there."""
-        if name not in ARTIFACTS:
-            return None
-        path = (self.root / run_id / ARTIFACTS[name]).resolve()
-        if not path.is_relative_to(self.root / run_id) or not path.is_file():
+        path = self._inside(run_id, ARTIFACTS[name]) if name in ARTIFACTS else None
+        if path is None:
             return None
         stat = path.stat()
         return File(name, path, stat.st_size, stat.st_mtime)
@@ -68,20 +66,18 @@ class Runs:
 
     def rows(self, run_id: str, name: str) -> list[dict[str, Any]]:
         """A file of JSON lines; a last line that is still being written is left out."""
-        try:
-            text = (self.root / run_id / name).read_text(errors="replace")
-        except FileNotFoundError:
-            return []
-        return [finite(row) for line in text.splitlines() if (row := _parsed(line)) is not None]
+        path = self._inside(run_id, name)
+        lines = path.read_text(errors="replace").splitlines() if path else []
+        return [finite(row) for line in lines if (row := _parsed(line)) is not None]
 
     def scores(self, run_id: str) -> dict[str, Any] | None:
-        path = self.root / run_id / ARTIFACTS["scores.json"]
-        return finite(json.loads(path.read_text())) if path.is_file() else None
+        path = self._inside(run_id, ARTIFACTS["scores.json"])
+        return finite(json.loads(path.read_text())) if path else None
 
     def tail(self, run_id: str, n_lines: int) -> str:
         """The last lines of the log, read from its end."""
-        path = self.root / run_id / "log.txt"
-        if not path.is_file():
+        path = self._inside(run_id, "log.txt")
+        if path is None:
             return ""
         with path.open("rb") as file:
             left, blocks = file.seek(0, os.SEEK_END), [b""]
@@ -102,6 +98,11 @@ class Runs:
 
     def delete(self, run_id: str) -> None:
         shutil.rmtree(self.root / run_id, ignore_errors=True)
+
+    def _inside(self, run_id: str, name: str) -> Path | None:
+        """None where there is no such file, or a link leads out of the run's folder."""
+        path = (self.root / run_id / name).resolve()
+        return path if path.is_relative_to(self.root / run_id) and path.is_file() else None
 
 
 def newest_per_step(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from jobs.device import Health
 from jobs.fault import Fault, FaultKind, Scope
 from jobs.job import Attempt, Job, JobState, Outcome, Pool
 from jobs.spec import JobSpec, Placement
-from service.finite import FiniteJson, Number
+from service.numbers import FiniteJson, Number
 
 
 def _moment(value: Any) -> Any:

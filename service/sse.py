@@ -8,8 +8,8 @@ from anyio import to_thread
 from fastapi.responses import StreamingResponse
 
 from jobs.errors import StoreUnavailable, UnknownJob
+from jobs.finite import finite
 from jobs.job import JobState
-from service.finite import finite
 from service.hub import ALL, EventHub, News
 
 MEDIA_TYPE = "text/event-stream"

@@ -13,7 +13,7 @@ from service import ringing
 from service.body import JsonRoute
 from service.deps import Admin, BackendDep, Reader, Root, Submitter
 from service.errors import NotFound
-from service.finite import FiniteJson
+from service.numbers import FiniteJson
 from service.schemas import Listing, Moment
 
 router = APIRouter(prefix="/datasets", tags=["datasets"], route_class=JsonRoute)

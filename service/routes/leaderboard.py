@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 from jobs.job import Job, JobState
 from jobs.spec import CHALLENGES
 from service.deps import Backend, BackendDep, Reader
-from service.finite import FiniteJson
+from service.numbers import FiniteJson
 
 router = APIRouter(tags=["jobs"])
 SHARES = {"challenge1": 0.3, "challenge2": 0.7}  # of the competition's overall score

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from jobs.errors import UnknownModel
 from service.deps import BackendDep, Reader
 from service.errors import NotFound
-from service.finite import FiniteJson
+from service.numbers import FiniteJson
 from service.schemas import Listing
 
 router = APIRouter(prefix="/models", tags=["models"])

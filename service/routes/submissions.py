@@ -14,7 +14,7 @@ from service import files, ringing
 from service.body import JsonRoute
 from service.deps import Backend, BackendDep, Reader, Root, Submitter
 from service.errors import NotFound
-from service.finite import FiniteJson
+from service.numbers import FiniteJson
 from service.schemas import Moment
 
 router = APIRouter(prefix="/submissions", tags=["submissions"], route_class=JsonRoute)

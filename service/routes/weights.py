@@ -9,7 +9,6 @@ from jobs.spec import Name
 from service.deps import BackendDep, Reader, Submitter
 from service.errors import NotFound
 from service.schemas import Listing, Moment
-from service.weights import MAX_BYTES
 
 router = APIRouter(prefix="/weights", tags=["weights"])
 WeightsName = Annotated[Name, Path()]
@@ -33,7 +32,6 @@ def list_weights(backend: BackendDep, _: Reader) -> Listing[WeightsView]:
 
 @router.put(
     "/{name}",
-    max_body_size=MAX_BYTES,
     openapi_extra={
         "requestBody": {
             "required": True,

@@ -1,9 +1,7 @@
-"""Numbers that JSON can carry: NaN and the infinities become null, wherever they came from."""
+"""Numbers that JSON and Redis' scripts can carry: NaN and the infinities become null, wherever they came from. Pure."""
 
 import math
-from typing import Annotated, Any
-
-from pydantic import BeforeValidator
+from typing import Any
 
 
 def finite(value: Any) -> Any:
@@ -15,7 +13,3 @@ def finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [finite(item) for item in value]
     return value
-
-
-Number = Annotated[float | None, BeforeValidator(finite)]
-FiniteJson = Annotated[Any, BeforeValidator(finite)]
