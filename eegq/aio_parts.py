@@ -64,7 +64,10 @@ class AsyncJobs:
         return as_table(await self._client.send(calls.job_metrics(job_id, name, max_points)))
 
     async def ledger(self, job_id: str, device: str | None = None) -> Any:
-        return as_table(await self._client.send(calls.job_ledger(job_id, device)))
+        return as_table(await self.runs_of_steps(job_id, device))
+
+    async def runs_of_steps(self, job_id: str, device: str | None = None) -> builtins.list[JSON]:
+        return await self._client.send(calls.job_ledger(job_id, device))
 
     async def steps_by_device(self, job_id: str) -> dict[str, int]:
         return await self._client.send(calls.steps_by_device(job_id))

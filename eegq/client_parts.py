@@ -73,7 +73,11 @@ class Jobs:
 
     def ledger(self, job_id: str, device: str | None = None) -> Any:
         """Which steps ran where, and why; a DataFrame where pandas is installed."""
-        return as_table(self._client.send(calls.job_ledger(job_id, device)))
+        return as_table(self.runs_of_steps(job_id, device))
+
+    def runs_of_steps(self, job_id: str, device: str | None = None) -> builtins.list[JSON]:
+        """`ledger` as plain dicts: {attempt, first, last, device, reason, superseded}."""
+        return self._client.send(calls.job_ledger(job_id, device))
 
     def steps_by_device(self, job_id: str) -> dict[str, int]:
         """How many of its steps each device computed; steps that were repeated count once."""

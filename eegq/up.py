@@ -83,6 +83,15 @@ class Stack:
             self.check()
             time.sleep(0.05)
 
+    def start_stand_in_gpu(self) -> None:
+        _stand_in(self.children, self.env)
+
+    def wait_for(self, child: Child) -> None:
+        """Until a child that may end has ended; the others are watched meanwhile."""
+        while child.process.poll() is None:
+            self.check()
+            time.sleep(0.05)
+
     def announce(self) -> None:
         say(f"up: {self.url}   (API reference: {self.url}/docs)")
         say(f"key: {self.key}   (from {self.env['EEGQ_KEYS']})")
@@ -130,7 +139,12 @@ def _start_workers(options: UpOptions, children: Children, env: dict[str, str]) 
     _worker(children, "worker-batch", "batch", cpu)
     children.start("reaper", _module("worker.reaper"), env)
     if options.stand_in_gpu:
-        _worker(children, "worker-standin", "gpu", {**env, "EEGQ_DEVICE": "standin", "EEGQ_ALLOW_DRILLS": "1"})
+        _stand_in(children, env)
+
+
+def _stand_in(children: Children, env: dict[str, str]) -> None:
+    """A CPU that pretends to be a GPU, so that failover can be seen anywhere."""
+    _worker(children, "worker-standin", "gpu", {**env, "EEGQ_DEVICE": "standin"})
 
 
 def _worker(children: Children, name: str, pool: str, env: dict[str, str]) -> None:

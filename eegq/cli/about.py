@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from eegq.cli.app import app, say
+from eegq.cli.app import app, connect, say
 from eegq.cli.output import FormatOption, show_rows
+from eegq.errors import UsageError
 
 
 @app.command(rich_help_panel="This machine")
@@ -26,6 +27,15 @@ def login(
         client.pools()
     path = profiles.store(name or httpx.URL(url).host, url, secret)
     say(f"stored in {path}")
+
+
+@app.command(rich_help_panel="This machine")
+def key() -> None:
+    """Print the API key in use: curl -H "Authorization: Bearer $(eegq key)" …"""
+    address = connect().address
+    if address.key is None:
+        raise UsageError(f"no key is stored for {address.url}: eegq login {address.url}")
+    print(address.key)
 
 
 @app.command(rich_help_panel="This machine")

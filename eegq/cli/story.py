@@ -19,7 +19,7 @@ def sentence(event: Event) -> str | None:
     data = event.data
     match event.type:
         case "claimed":
-            return f"attempt {data.get('attempt')} starts on {data.get('device') or data.get('worker')}"
+            return f"attempt {data.get('number')} starts on {data.get('device')} ({data.get('pool')} pool)"
         case "metrics":
             return _metrics(data)
         case "fault":
@@ -35,7 +35,7 @@ def sentence(event: Event) -> str | None:
         case "warning":
             return f"warning: {data.get('message')}"
         case "failed":
-            return f"failed: {_fault(data.get('fault') or data.get('error'))}"
+            return f"failed: {_fault(data)}"
         case other:
             return PLAIN.get(other)
 
@@ -45,7 +45,6 @@ def _metrics(data: dict[str, Any]) -> str:
     return f"epoch {data.get('epoch')}: {', '.join(values)}"
 
 
-def _fault(fault: Any) -> str:
-    if not isinstance(fault, dict):
-        return str(fault or "no reason given")
-    return str(fault.get("message") or fault.get("kind"))
+def _fault(fault: dict[str, Any] | None) -> str:
+    found = fault or {}
+    return str(found.get("message") or found.get("kind") or "no reason given")

@@ -63,7 +63,7 @@ class Screen:
         if text := sentence(event):
             self._console.print(text, highlight=False, markup=False)
         if event.type == "phase":
-            self._bar.update(self._task, description=str(event.data.get("phase")))
+            self._bar.update(self._task, description=_phase(event.data))
         elif event.type == "progress":
             self._show_progress(event.data)
 
@@ -92,6 +92,12 @@ class Screen:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bar.stop()
+
+
+def _phase(data: dict[str, Any]) -> str:
+    """`preprocessing 5/24` while recordings are read."""
+    count = f" {data['recordings_done']}/{data['recordings']}" if "recordings_done" in data else ""
+    return f"{data.get('phase')}{count}"
 
 
 def split_by_kind(steps_by_device: dict[str, int]) -> tuple[int, int]:
