@@ -1,4 +1,8 @@
-"""A Redis user and a password for each role, as files only the owner can read. Knows no compose file."""
+"""A Redis user and a password for each role, as files only the owner can read. Knows no compose file.
+
+The user `default` is off, so that nobody can be it, yet it may do everything: at start Redis replays its append-only
+file in that name, and a command it may not run is lost (seen with Redis 7.0.15).
+"""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -17,7 +18,9 @@ from jobs.job import JobState, Pool
 from jobs.spec import JobSpec, Placement
 from jobs.store import JobStore
 from tests.conftest import wait_until
-from tests.redis_server import RedisServer
+from tests.redis_server import free_port, redis_binary
+
+CONFIGURATION = Path(__file__).parents[2] / "deploy/redis.conf"
 
 WORKER = """
 from jobs.dispatch import RUN_JOB, celery_app
@@ -42,23 +45,46 @@ def secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def operator(secrets: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[redis.Redis]:
-    """A server that knows the users of the ACL file, and one more who may do everything, for the test's own eyes."""
-    server = RedisServer(tmp_path_factory.mktemp("redis")).start()
-    client = redis.Redis(port=server.port, decode_responses=True)
-    client.execute_command("ACL", "SETUSER", "operator", "on", "nopass", "allkeys", "allchannels", "+@all")
-    client.execute_command("AUTH", "operator", "any")
-    for line in (secrets / "users.acl").read_text().splitlines():
-        client.execute_command("ACL", "SETUSER", *line.split()[1:])
-    yield redis.Redis(port=server.port, username="operator", password="any", decode_responses=True)
-    server.stop()
+class Server:
+    """The server of the compose set: its configuration and its users, and one more who may do everything."""
+
+    def __init__(self, folder: Path, users: str) -> None:
+        self.port = free_port()
+        acl = folder / "users.acl"
+        acl.write_text(users + "user operator on nopass allkeys allchannels +@all\n")
+        self._command = [
+            redis_binary(), str(CONFIGURATION), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder),
+            "--aclfile", str(acl), "--loglevel", "warning",
+        ]  # fmt: skip
+        self.operator = redis.Redis(port=self.port, username="operator", password="any", decode_responses=True)
+        self.start()
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
+        wait_until(self._answers, what="redis answers")
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def _answers(self) -> bool:
+        try:
+            return self.operator.ping()
+        except redis.exceptions.ConnectionError:
+            return False
 
 
 @pytest.fixture(scope="module")
-def urls(secrets: Path, operator: redis.Redis) -> dict[str, str]:
+def server(secrets: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(tmp_path_factory.mktemp("redis"), (secrets / "users.acl").read_text())
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="module")
+def urls(secrets: Path, server: Server) -> dict[str, str]:
     """Role -> the address it uses."""
-    at = f"127.0.0.1:{operator.connection_pool.connection_kwargs['port']}/0"
+    at = f"127.0.0.1:{server.port}/0"
     return {
         "nobody": f"redis://{at}",
         "health": f"redis://health:any@{at}",
@@ -84,9 +110,9 @@ def test_api_worker_and_reaper_do_a_job_together(urls: dict[str, str], spec: Job
 
 
 def test_a_celery_worker_hears_api_and_reaper_and_is_denied_nothing(
-    urls: dict[str, str], operator: redis.Redis, tmp_path: Path
+    urls: dict[str, str], server: Server, tmp_path: Path
 ) -> None:
-    operator.acl_log_reset()
+    server.operator.acl_log_reset()
     heard = tmp_path / "heard"
     arguments = ["worker", "-P", "solo", "-c", "1", "-Q", "cpu", "--without-gossip", "--without-mingle"]
     program = WORKER.format(url=urls["worker"], heard=str(heard), arguments=arguments)
@@ -95,12 +121,39 @@ def test_a_celery_worker_hears_api_and_reaper_and_is_denied_nothing(
         for role in ("api", "reaper"):
             Bell(celery_app(urls[role])).ring(Placement.CPU)
         wait_until(lambda: heard.exists() and heard.read_text() == "cpucpu", what="two rings heard")
-        wait_until(lambda: operator.execute_command("PUBSUB", "NUMPAT"), what="listening to broadcasts")
+        wait_until(lambda: server.operator.execute_command("PUBSUB", "NUMPAT"), what="listening to broadcasts")
     finally:
         worker.terminate()
         worker.wait(20)
-    denied = {(row["username"], row["object"]) for row in operator.acl_log()}
+    denied = {(row["username"], row["object"]) for row in server.operator.acl_log()}
     assert {what for _, what in denied} <= {"client"}  # Redis 6.2 has no finer name for CLIENT SETINFO, a courtesy
+
+
+def test_nothing_is_lost_when_redis_is_killed_and_reads_its_file_again(
+    urls: dict[str, str], server: Server, spec: JobSpec
+) -> None:
+    store = JobStore(connect(urls["api"]))
+    jobs = [store.submit(spec)[0] for _ in range(3)]
+    for job in jobs[:2]:
+        store.cancel(job.id)
+    before = everything(server)
+    server.kill()
+    server.start()
+    assert everything(server) == before
+    assert [store.get(job.id).state for job in jobs] == [JobState.CANCELLED, JobState.CANCELLED, JobState.QUEUED]
+
+
+def everything(server: Server) -> dict[str, Any]:
+    client: Any = server.operator
+    read = {
+        "hash": client.hgetall,
+        "list": lambda key: client.lrange(key, 0, -1),
+        "set": client.smembers,
+        "stream": client.xrange,
+        "string": client.get,
+        "zset": lambda key: client.zrange(key, 0, -1, withscores=True),
+    }
+    return {key: read[client.type(key)](key) for key in client.scan_iter()}
 
 
 def test_workers_are_seen_by_the_api(urls: dict[str, str]) -> None:
