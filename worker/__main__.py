@@ -3,8 +3,15 @@
 import argparse
 import os
 import sys
+import time
 
+from jobs.connection import connect
+from jobs.errors import SchemaMismatch, StoreUnavailable
 from jobs.job import CPU_BATCH_QUEUE
+from jobs.store import JobStore
+from worker.settings import WorkerSettings
+
+WAIT_S = 2.0
 
 QUEUES = {"gpu": "gpu", "cpu": "cpu", "batch": CPU_BATCH_QUEUE}
 
@@ -16,6 +23,7 @@ def main() -> None:
     args = parser.parse_args()
     os.environ["EEGQ_POOL"] = "gpu" if args.pool == "gpu" else "cpu"
     os.environ["EEGQ_WORKER_NAME"] = name = args.name or f"{args.pool}-{os.getpid()}@{os.uname().nodename}"
+    refuse_another_schema()
     if args.pool == "gpu" and not choose_device():
         sys.exit("no usable GPU: this worker takes no work")
     if args.pool == "batch":
@@ -25,6 +33,21 @@ def main() -> None:
         "-P", "prefork", "-c", "1", "--without-gossip", "--without-mingle", "--loglevel", "INFO",
     ]  # fmt: skip
     os.execv(sys.executable, command)
+
+
+def refuse_another_schema() -> None:
+    """Waits for Redis; a store that another release wrote ends the start with the reason."""
+    settings = WorkerSettings()
+    store = JobStore(connect(settings.url()))
+    while True:
+        try:
+            store.open()
+            return
+        except StoreUnavailable as error:
+            print(f"waiting for Redis: {error}", file=sys.stderr)
+            time.sleep(WAIT_S)
+        except SchemaMismatch as error:
+            sys.exit(f"{error}; {error.hint}")
 
 
 def choose_device() -> bool:

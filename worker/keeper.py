@@ -41,6 +41,7 @@ class Keeper(threading.Thread):
         while not self._services.draining():
             with suppress(StoreUnavailable):
                 self.beat()
+                self._services.file_the_rest()
             time.sleep(BEAT_S)
         with suppress(StoreUnavailable):
             self._services.fleet.beat(self._services.name, self._services.settings.pool, False, self._info())
