@@ -14,7 +14,8 @@ FUNCTIONS = {
 REDUCTIONS = {
     "sum": lambda x: x.abs().sum(-1), "mean over channels": lambda x: x.abs().mean(1), "var": lambda x: x.var(-1),
     "max": lambda x: x.amax(-1), "norm": lambda x: x.norm(dim=-1), "softmax": lambda x: x.softmax(-1),
-    "logsumexp": lambda x: x.logsumexp(-1), "cumsum": lambda x: x.abs().cumsum(-1), "whole sum": lambda x: x.abs().sum(),
+    "logsumexp": lambda x: x.logsumexp(-1), "cumsum": lambda x: x.abs().cumsum(-1),
+    "whole sum": lambda x: x.abs().sum(),
 }  # fmt: skip
 
 

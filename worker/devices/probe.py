@@ -50,7 +50,7 @@ def choose(wanted: str = "auto", shapes: Shapes | None = None) -> Choice:
         found = [d for d in found if d["device"] in (wanted, f"{wanted}:0")]
     if not found:
         return Choice(None, listed.trouble() or f"torch finds no {'accelerator' if wanted == 'auto' else wanted}")
-    reasons = []
+    reasons: list[str] = []
     for device in found:
         rows = examine(device["device"], "quick", shapes)
         if passed(rows):
@@ -102,7 +102,7 @@ class _Asked:
         return self.status == 0 or (self.status == 1 and any(row.get("ok") is False for row in self.rows))
 
     def trouble(self) -> str:
-        return "" if self.status == 0 else f"torch cannot be asked for devices: {first_line(self.last_words[::1])}"
+        return "" if self.status == 0 else f"torch cannot be asked for devices: {first_line(self.last_words)}"
 
 
 def _ask(arguments: list[str], limit_s: float) -> _Asked:
