@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from worker.devices.bootrecord import BootRecords
 from worker.devices.probe import choose
 from worker.devices.shapes import Shapes
+from worker.settings import WorkerSettings
 from worker.training.orphan import die_with_parent
 
 
@@ -19,13 +21,14 @@ def main(argv: list[str] | None = None) -> int:
     if args.parent:
         die_with_parent(args.parent)
     if args.probe:
-        choice = choose(args.probe, shapes_of(args))
+        folder = WorkerSettings().cache
+        choice = choose(args.probe, shapes_of(args), BootRecords(folder / "boot"), folder / "device-tests.json")
         say(choice.to_dict())
         return 0 if choice.device else 1
     if args.list:
-        from worker.devices.listing import accelerators
+        from worker.devices.listing import accelerators, why_none
 
-        say({"devices": accelerators()})
+        say({"devices": accelerators(), "why_none": why_none()})
         return 0
     from worker.devices.suite import run
 
@@ -53,7 +56,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m worker.devices", description=__doc__)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--device", help="cpu, cuda:N, mps or standin")
-    what.add_argument("--probe", metavar="WANTED", help="auto, or one device's name")
+    what.add_argument("--probe", nargs="?", const="auto", metavar="WANTED", help="auto, or one device's name")
     what.add_argument("--list", action="store_true")
     parser.add_argument("--level", choices=("quick", "full"), default="quick")
     parser.add_argument("--shapes", help='JSON: {"batch": 128, "n_chans": 129, "n_times": 200}')

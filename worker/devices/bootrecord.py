@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import IO
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-REAL = ("cuda", "mps")  # devices that can take the machine with them
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class Record:
     reported: bool = False
 
     def __str__(self) -> str:
-        return f"the machine went down while {self.device} was busy with {self.what}"
+        return f"the machine went down during {self.what}"
 
 
 @dataclass
@@ -38,6 +37,11 @@ class Guard:
 
     path: Path
     file: IO[str]
+
+
+def is_real(device: str) -> bool:
+    """Whether it can take the machine with it."""
+    return device.startswith(("cuda", "mps"))
 
 
 def boot_id() -> str:
@@ -57,7 +61,7 @@ class BootRecords:
 
     def begin(self, device: str, what: str) -> Guard | None:
         """Durable before it returns. None for devices that cannot crash the machine."""
-        if not device.startswith(REAL) or not self._boot:
+        if not is_real(device) or not self._boot:
             return None
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / f"{device.replace(':', '-')}.{os.getpid()}.{time.monotonic_ns()}.json"

@@ -1,4 +1,4 @@
-"""Asks a process of its own about this machine's devices: does one compute rightly, and which is the first that does?
+"""Asks a process of its own about this machine's devices: does one compute rightly, and which is the first to?
 
 Imports no torch: a worker's supervisor calls this. What the tests are, worker/devices/suite.py knows.
 """
@@ -9,11 +9,14 @@ import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from jobs.fault import Fault, FaultKind
 from worker.devices import cache
+from worker.devices.bootrecord import BootRecords
 from worker.devices.classify import classify_exit, first_line
 from worker.devices.shapes import Shapes
 
@@ -37,32 +40,43 @@ class Choice:
         return asdict(self)
 
 
-def probe(wanted: str = "auto") -> str | None:
-    """The name of the first accelerator that passes the quick tests, or None."""
-    return choose(wanted).device
+def choose(
+    wanted: str = "auto",
+    shapes: Shapes | None = None,
+    records: BootRecords | None = None,
+    cache_file: Path | None = None,
+) -> Choice:
+    """Never by what the driver claims: by computing and comparing. `wanted` is auto or a device's name.
 
-
-def choose(wanted: str = "auto", shapes: Shapes | None = None) -> Choice:
-    """Never by what the driver claims: by computing and comparing. `wanted` is auto or a device's name."""
+    A device that took the machine down is not touched; it is named all the same if there is no other, so that its
+    worker can say so and wait for a person.
+    """
+    crashed = {r.device: str(r) for r in records.crashes()} if records else {}
     listed = _ask(["--list"], LIMIT_S["list"])
     found = [d for row in listed.rows for d in row.get("devices", [])]
     if wanted != "auto":
         found = [d for d in found if d["device"] in (wanted, f"{wanted}:0")]
     if not found:
-        return Choice(None, listed.trouble() or f"torch finds no {'accelerator' if wanted == 'auto' else wanted}")
+        none = f"torch finds no {'accelerator' if wanted == 'auto' else wanted}"
+        return Choice(None, listed.trouble() or next((r["why_none"] for r in listed.rows if "why_none" in r), none))
     reasons: list[str] = []
     for device in found:
-        rows = examine(device["device"], "quick", shapes)
-        if passed(rows):
-            return Choice(
-                device["device"], "; ".join([*reasons, "its quick tests passed"]), device["kind"], device["description"]
-            )
-        reasons.append(f"{device['device']}: {why_failed(rows)}")
-    return Choice(None, "; ".join(reasons), found[0]["kind"], found[0]["description"])
+        name = device["device"]
+        if name in crashed:
+            reasons.append(f"{name}: {crashed[name]}")
+            continue
+        with records.during(name, "its first tests") if records else nullcontext():
+            rows = examine(name, "quick", shapes, cache_file)
+        failure = failure_of(rows, name)
+        if failure is None:
+            return Choice(name, "; ".join([*reasons, "its quick tests passed"]), device["kind"], device["description"])
+        reasons.append(f"{name}: {failure.message}")
+    last_resort = next((d["device"] for d in found if d["device"] in crashed), None)
+    return Choice(last_resort, "; ".join(reasons), found[0]["kind"], found[0]["description"])
 
 
 def examine(device: str, level: str, shapes: Shapes | None = None, cache_file: Path | None = None) -> Rows:
-    """One row a test or capability. A death, a hang and a device that cannot be let go are rows too."""
+    """One row a test or capability. A death, a hang and a process that cannot be killed are rows too."""
     text = (shapes or Shapes()).to_json()
     key = cache.key_of(device, text) if cache_file else ""
     if cache_file and level == "quick" and (rows := cache.kept(cache_file, key)) is not None:
@@ -71,20 +85,21 @@ def examine(device: str, level: str, shapes: Shapes | None = None, cache_file: P
     rows = [row for row in asked.rows if "ok" in row or "measure" in row]
     if not asked.ended_well:
         rows.append(_death(asked, device))
-    if cache_file and passed(rows):
+    if cache_file and failure_of(rows, device) is None:
         cache.keep(cache_file, key, rows)
     return rows
 
 
-def passed(rows: Rows) -> bool:
-    """Every test, and at least one; capabilities do not count."""
+def failure_of(rows: Rows, device: str) -> Fault | None:
+    """What the first failed test says of the device; None if all passed. Capabilities do not count."""
     tests = [row for row in rows if "test" in row]
-    return bool(tests) and all(row["ok"] for row in tests)
-
-
-def why_failed(rows: Rows) -> str:
-    failed = [row for row in rows if "test" in row and not row["ok"]]
-    return f"{failed[0]['test']}: {failed[0]['detail']}" if failed else "no test was run"
+    if not tests:
+        return Fault(FaultKind.KILLED, "no test was run", device=device)
+    failed = next((row for row in tests if not row["ok"]), None)
+    if failed is None:
+        return None
+    kind = FaultKind(failed["fault"]) if "fault" in failed else FaultKind.WRONG_RESULT
+    return Fault(kind, f"{failed['test']}: {failed['detail']}", device=device)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 Must run in a process of its own: a broken device takes the process with it. Knows no store and no breaker.
 """
 
+import os
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -10,6 +11,7 @@ from typing import Any
 
 import torch
 
+from jobs.fault import FaultKind
 from worker.devices import arithmetic, memory, network
 from worker.devices.capabilities import CAPABILITIES, SLOW_CAPABILITIES
 from worker.devices.classify import classify, first_line
@@ -49,6 +51,7 @@ TESTS = {"quick": QUICK, "full": FULL}
 def run(name: str, level: str, shapes: Shapes, say: Say) -> bool:
     """Whether every test passed; one row a test. Stops at the first that failed by more than its numbers."""
     device = device_of(name)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it deterministic products are refused
     torch.set_num_threads(1)  # the references need no more, and the other cores belong to jobs
     plain_fp32()
     rig = Rig(device, shapes)
@@ -57,7 +60,7 @@ def run(name: str, level: str, shapes: Shapes, say: Say) -> bool:
         for test, function in TESTS[level].items():
             row = _run_one("test", test, function, rig, say)
             passed = passed and row["ok"]
-            if not row["ok"] and not row.get("wrong_numbers"):
+            if "fault" in row:
                 return False
         if passed and level == "full":
             say({"measure": "convolution_ms", "value": round(network.step_ms(rig), 3)})
@@ -79,7 +82,7 @@ def _run_one(key: str, name: str, function: Test, rig: Rig, say: Say) -> dict[st
         row: dict[str, Any] = {"ok": True, "detail": function(rig)}
         rig.device.synchronize()  # a kernel's failure surfaces here at the latest, under its own test's name
     except DeviceTestError as error:
-        row = {"ok": False, "detail": str(error), "wrong_numbers": True}
+        row = {"ok": False, "detail": str(error)}
     except Exception as error:  # noqa: BLE001 - whatever a device raises is this test's result
         row = {"ok": False, "detail": f"{type(error).__name__}: {first_line(str(error))}", **_fault(error)}
     row = {key: name, **row, "seconds": round(time.monotonic() - started, 3)}
@@ -89,7 +92,7 @@ def _run_one(key: str, name: str, function: Test, rig: Rig, say: Say) -> dict[st
 
 def _fault(error: Exception) -> dict[str, str]:
     fault = classify(type(error).__name__, str(error), code=getattr(error, "error_code", None))
-    return {"fault": fault.kind.value} if fault else {}
+    return {"fault": fault.kind.value if fault else FaultKind.KERNEL_FAILED.value}
 
 
 def plain_fp32() -> None:

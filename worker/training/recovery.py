@@ -37,7 +37,7 @@ class Recovery:
             sticky=lambda: is_sticky(device), step=k, device=device.name,
         )  # fmt: skip
         if fault is None or not device.is_accelerator:
-            kind = FaultKind.HOST_MEMORY if isinstance(error, MemoryError) else FaultKind.USER_CODE
+            kind = fault.kind if fault is not None and fault.kind is FaultKind.HOST_MEMORY else FaultKind.USER_CODE
             raise JobFault(Fault(kind, f"{type(error).__name__}: {error}", k, device.name)) from error
         if fault.scope is Scope.DEVICE:
             raise DeviceFault(fault) from error
