@@ -1,6 +1,7 @@
 """Starts a worker: `python -m worker --pool gpu|cpu|batch`. Becomes Celery's own worker process."""
 
 import argparse
+import json
 import os
 import sys
 import time
@@ -52,10 +53,17 @@ def refuse_another_schema() -> None:
 
 def choose_device() -> bool:
     """Finds a GPU that computes rightly, in a process of its own, and hands its name down."""
-    from worker.devices.probe import probe
+    from worker.devices.bootrecord import BootRecords
+    from worker.devices.probe import choose
+    from worker.settings import WorkerSettings
 
-    wanted = os.environ.get("EEGQ_DEVICE", "auto")
-    found = wanted if wanted.startswith("standin") else probe(wanted)
+    settings = WorkerSettings()
+    found = settings.device if settings.device.startswith("standin") else None
+    if found is None:
+        folder = settings.cache
+        choice = choose(settings.device, records=BootRecords(folder / "boot"), cache_file=folder / "device-tests.json")
+        print(json.dumps(choice.to_dict()), file=sys.stderr, flush=True)
+        found = choice.device
     if found:
         os.environ["EEGQ_CHOSEN_DEVICE"] = found if ":" in found or found == "mps" else f"{found}:0"
     return found is not None

@@ -116,10 +116,19 @@ class Trainer:
             return
 
 
-def oom_kills() -> int:
-    """How often the kernel has killed for memory in this cgroup (0 where it cannot be read)."""
+def oom_kills(root: Path = Path("/")) -> int:
+    """How often the kernel has killed for memory: in this cgroup where that is counted, else on this machine."""
+    group = next((line[3:].strip() for line in _lines(root / "proc/self/cgroup") if line.startswith("0::")), "/")
+    mounted = root / "sys/fs/cgroup"
+    for counts in (mounted / group.lstrip("/") / "memory.events", mounted / "memory.events", root / "proc/vmstat"):
+        kills = [int(line.split()[1]) for line in _lines(counts) if line.startswith("oom_kill ")]
+        if kills:
+            return kills[0]
+    return 0
+
+
+def _lines(path: Path) -> list[str]:
     try:
-        lines = Path("/sys/fs/cgroup/memory.events").read_text().splitlines()
+        return path.read_text().splitlines()
     except OSError:
-        return 0
-    return sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
+        return []
