@@ -73,16 +73,16 @@ class RunFolder:
         self._write("job.json", job_record(job))
         self._write_lines("events.jsonl", events)
         self._write_lines("ledger.jsonl", [asdict(run) for run in ledger])
-        for folder in ("checkpoints", "batches"):
-            self._keep_last(self.path / folder) if folder == "checkpoints" else shutil.rmtree(
-                self.path / folder, ignore_errors=True
-            )
+        if job.state.final:
+            self._clear_up(job)
 
-    def _keep_last(self, checkpoints: Path) -> None:
-        """Of the checkpoints only the newest stays, for a retry with more epochs."""
-        found = sorted(checkpoints.glob("*/[0-9]*"), key=lambda p: (int(p.name), int(p.parent.name)))
-        for path in found[:-1]:
-            shutil.rmtree(path, ignore_errors=True)
+    def _clear_up(self, job: Job) -> None:
+        """Of the checkpoints only the job's own stays, for a retry with more epochs."""
+        shutil.rmtree(self.path / "batches", ignore_errors=True)
+        kept = self._runs / job.checkpoint.path if job.checkpoint else None
+        for path in (self.path / "checkpoints").glob("*/[0-9]*"):
+            if path != kept:
+                shutil.rmtree(path, ignore_errors=True)
 
     def _write(self, name: str, content: Any) -> None:
         part = self.path / f".{name}.{os.getpid()}"
