@@ -1,4 +1,4 @@
-# make demo: everything once, on this machine · make up: stays · make test · make check · make bench
+# make demo: everything once, on this machine · make up: stays · make test · make check · make bench · make env: for compose
 # PYTHON=python3.12  TORCH_INDEX=https://…  PORT=8000  DATA=/data/hbn  CPU_WORKERS=1
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
@@ -9,7 +9,7 @@ CPU_WORKERS ?= 1
 BIN := .venv/bin
 STAMP := .venv/made
 
-.PHONY: venv demo up test check bench clean
+.PHONY: venv demo up test check bench env clean
 .DEFAULT_GOAL := demo
 
 venv: $(STAMP)
@@ -37,6 +37,9 @@ check: $(STAMP)
 
 bench: $(STAMP)
 	@for f in benchmarks/*.py; do echo "== $$f"; $(BIN)/python $$f || exit 1; done
+
+env:
+	@$(PYTHON) -m deploy.env
 
 clean:
 	rm -rf .venv .eegq
