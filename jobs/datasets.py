@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from jobs import spec
+from jobs.errors import UnknownDataset
 
 MAX_DEPTH = 4
 ALL = "all"
@@ -20,10 +21,6 @@ HBN_ACCESSIONS = {
 }
 _ACCESSION = re.compile(r"ds\d{6}")
 _RELEASE = re.compile(r"(?<![a-z])r(1[01]|[1-9])(?!\d)", re.IGNORECASE)
-
-
-class UnknownDataset(ValueError):
-    """No dataset, or no release of it, goes by that name; the message lists those that do."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +57,7 @@ def scan(data_dir: str | os.PathLike[str]) -> tuple[Dataset, ...]:
 
 
 def select(datasets: Sequence[Dataset], wanted: spec.Dataset) -> tuple[Source, ...]:
-    """The BIDS roots that a job asks for. Raises UnknownDataset."""
+    """The BIDS roots that a job asks for. Raises UnknownDataset, which names those that there are."""
     by_name = {dataset.name: dataset for dataset in datasets}
     if wanted.name not in by_name:
         known = ", ".join(sorted(by_name)) or "none: the data folder holds no BIDS dataset"

@@ -75,7 +75,7 @@ class Fault:
         return SCOPE[self.kind]
 
     def to_dict(self) -> dict[str, Any]:
-        return {k: v for k, v in asdict(self).items() if v is not None}
+        return {k: v for k, v in {**asdict(self), "kind": self.kind.value}.items() if v is not None}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:

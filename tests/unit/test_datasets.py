@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from jobs import spec
-from jobs.datasets import Source, UnknownDataset, scan, select
+from jobs.datasets import Source, scan, select
+from jobs.errors import UnknownDataset
 
 
 def bids_root(path: Path) -> Path:

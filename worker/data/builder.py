@@ -115,31 +115,30 @@ def _build_signal(request: Request, path: Path, target: Path, content: str) -> M
 
 
 def _facts(content: str, header: Header, raw: Signal) -> Meta:
-    finite = np.isfinite(raw.x)
-    if not finite.all():
-        bad = np.argwhere(~finite)
+    """One pass over the signal, a channel at a time while it is in the processor's cache."""
+    sds = [float(x.std(dtype=np.float64)) for x in raw.x]
+    if not np.isfinite(sds).all():
+        bad = np.argwhere(~np.isfinite(raw.x))
         first = f"{raw.ch_names[bad[0, 0]]} at {bad[:, 1].min() / raw.sfreq:.2f} s"
         raise BadRecording(Check.NOT_FINITE, f"{len(bad)} samples are NaN or infinite, the first in {first}")
-    sd = raw.x.std(axis=1, dtype=np.float64)
+    alive = [sd >= FLAT_UV for sd in sds]
     return Meta(
         content,
         original_sfreq=header.sfreq,
         original_n_times=header.n_times,
-        channel_sd_uv=tuple(round(float(value), 4) for value in sd),
-        flat=tuple(name for name, value in zip(raw.ch_names, sd, strict=True) if value < FLAT_UV),
-        saturated=_saturated(raw, sd),
+        channel_sd_uv=tuple(round(sd, 4) for sd in sds),
+        flat=tuple(name for name, lives in zip(raw.ch_names, alive, strict=True) if not lives),
+        saturated=tuple(
+            name for name, x, lives in zip(raw.ch_names, raw.x, alive, strict=True) if lives and _is_saturated(x)
+        ),
         annotations=tuple((a.onset_s, a.label) for a in annotations(header)),
     )
 
 
-def _saturated(raw: Signal, sd: np.ndarray) -> tuple[str, ...]:
-    """Channels that sit at their own extremes for more than a share of the time."""
-    found = []
-    for name, x, value in zip(raw.ch_names, raw.x, sd, strict=True):
-        at_rail = np.count_nonzero((x == x.max()) | (x == x.min()))
-        if value >= FLAT_UV and at_rail > SATURATED_SHARE * len(x):
-            found.append(name)
-    return tuple(found)
+def _is_saturated(x: np.ndarray) -> bool:
+    """Whether a channel sits at its own extremes for more than a share of the time."""
+    at_rail = np.count_nonzero(x == x.max()) + np.count_nonzero(x == x.min())
+    return bool(at_rail > SATURATED_SHARE * len(x))
 
 
 def _content_digest(path: Path) -> str:

@@ -41,6 +41,8 @@ def build_all(
 
     Leaving early (an error, a closed generator) kills the builders; what they were building leaves no trace.
     """
+    if not requests:
+        return
     n = min(workers, len(requests), _how_many_fit(requests, file_bytes, memory_budget_bytes))
     waiting: queue.SimpleQueue[Request] = queue.SimpleQueue()
     for request in requests:
@@ -112,7 +114,8 @@ class _Builder:
         process = self._started()
         if process is None:
             return {"died": "stopped"}
-        assert process.stdin is not None and process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
         try:
             process.stdin.write(request.to_json() + "\n")
             process.stdin.flush()
@@ -140,7 +143,8 @@ class _Builder:
         with self._lock:
             process, self._process = self._process, None
         if process is not None:
-            assert process.stdin is not None and process.stdout is not None
+            assert process.stdin is not None
+            assert process.stdout is not None
             process.kill()
             process.wait()
             process.stdin.close()

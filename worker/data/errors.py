@@ -10,11 +10,20 @@ import errno
 from typing import Self
 
 INFRASTRUCTURE = frozenset(
-    getattr(errno, name)
-    for name in (
-        "EIO ESTALE ETIMEDOUT EHOSTDOWN EHOSTUNREACH ENETDOWN ENETUNREACH ENOTCONN ECONNRESET EREMOTEIO ENXIO ENODEV"
-    ).split()
-    if hasattr(errno, name)
+    {
+        errno.EIO,
+        errno.ESTALE,
+        errno.ETIMEDOUT,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.ENETDOWN,
+        errno.ENETUNREACH,
+        errno.ENOTCONN,
+        errno.ECONNRESET,
+        errno.ENXIO,
+        errno.ENODEV,
+        getattr(errno, "EREMOTEIO", errno.EIO),  # Linux only
+    }
 )
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 

@@ -43,8 +43,11 @@ def read_events(path: Path, wanted: Sequence[str] = ()) -> Events:
 
     Raises ValueError where the file has no onset or no label column, OSError where it cannot be read.
     """
-    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-        rows = list(csv.reader(file, delimiter="\t"))
+    try:
+        with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+            rows = list(csv.reader(file, delimiter="\t"))
+    except csv.Error as error:
+        raise ValueError(f"not a table: {error}") from error
     header, body = (rows[0], [row for row in rows[1:] if row]) if rows else ([], [])
     columns = {
         name.strip(): tuple(row[i].strip() if i < len(row) else "" for row in body) for i, name in enumerate(header)

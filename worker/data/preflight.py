@@ -157,7 +157,7 @@ def check_trials(events: Events, cut: Cut, duration_s: float) -> Iterator[Findin
 
 
 def check_duplicates(examined: Sequence[Examined]) -> list[Examined]:
-    """The same signal under two names: the first is kept. One subject in two copies of a release is no defect."""
+    """The same signal twice: the first is kept. It is a defect, but for one recording in two copies of a release."""
     first: dict[str, Recording] = {}
     result = []
     for one in examined:
@@ -212,12 +212,12 @@ def summarise(examined: Sequence[Examined], target_name: str) -> PreflightReport
         recordings=tuple(_row(one) for one in examined),
         counts={
             "recordings": len(examined),
-            **{status: sum(one.status is status for one in examined) for status in Status},
+            **{str(status): sum(one.status is status for one in examined) for status in Status},
             "subjects": len({one.recording.subject for one in kept}),
             "trials": sum(cut.n_trials for cut in cuts),
             "windows": sum(len(cut.start) for cut in cuts),
         },
-        findings={check: dict(counts) for check, counts in sorted(findings.items())},
+        findings={str(check): {str(s): n for s, n in counts.items()} for check, counts in sorted(findings.items())},
         trial_drops={str(reason): n for reason, n in drops.items()},
         target=describe_target(target_name, np.concatenate([cut.target for cut in cuts]) if cuts else np.empty(0)),
         channels=_channels(kept),
@@ -287,15 +287,15 @@ def _of_common_shape(one: Examined, common: tuple[float, tuple[str, ...]]) -> Ex
 
 
 def _duplicate(recording: Recording, original: Recording) -> Finding:
-    same = recording.subject == original.subject
-    message = f"the same signal as {original.name}"
-    if same:
-        return Finding(Check.DUPLICATE_RECORDING, Severity.EXCLUDED, message)
-    return Finding(Check.DUPLICATE_RECORDING, Severity.FAILED, f"{message}, of another subject")
+    copy = recording.stem == original.stem and recording.source_path != original.source_path
+    severity = Severity.EXCLUDED if copy else Severity.FAILED
+    remedy = None if copy else "one of the two is not what its name says"
+    return Finding(Check.DUPLICATE_RECORDING, severity, f"the same signal as {original.name}", remedy=remedy)
 
 
 def _named(events: Events, row: int) -> str:
-    return f"row {row + 1}: {events.label[row]} at {events.onset_s[row]:g} s"
+    onset_s = events.onset_s[row]
+    return f"row {row + 1}: {events.label[row]} at {'n/a' if np.isnan(onset_s) else f'{onset_s:g} s'}"
 
 
 def _row(one: Examined) -> dict[str, Any]:

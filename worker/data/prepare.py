@@ -378,6 +378,9 @@ def _target_warnings(spec: JobSpec, train: WindowIndex, validation: WindowIndex,
         )
     if validation.target.std() == 0:
         warnings.append(f"{name} is the same in every validation window: its NRMSE is not defined")
+    releases = {(one.recording.subject, one.recording.release) for one in kept}
+    if twice := len(releases) - len({subject for subject, _ in releases}):
+        warnings.append(f"{twice} subjects appear in more than one release; each is on one side of the split only")
     by_release: dict[str, set[float]] = {}
     for one in kept:
         if one.cut is not None:

@@ -20,8 +20,17 @@ SIGNAL_SUFFIXES = (".bdf", ".edf", ".vhdr", ".set")  # in this order where a rec
 COMPANIONS = {".vhdr": (".eeg", ".vmrk"), ".set": (".fdt",)}
 SIDECARS = ("_eeg.json", "_events.tsv", "_channels.tsv")
 START_KIT_REMOVES = frozenset(
-    "NDARWV769JM7 NDARME789TD2 NDARUA442ZVF NDARJP304NK1 NDARTY128YLU "
-    "NDARDW550GU6 NDARLD243KRE NDARUJ292JXV NDARBA381JGH".split()
+    {
+        "NDARWV769JM7",
+        "NDARME789TD2",
+        "NDARUA442ZVF",
+        "NDARJP304NK1",
+        "NDARTY128YLU",
+        "NDARDW550GU6",
+        "NDARLD243KRE",
+        "NDARUJ292JXV",
+        "NDARBA381JGH",
+    }
 )
 """Too few channels or too short, says the challenge's start kit; left out of the two challenges by name."""
 
@@ -121,10 +130,16 @@ def read_participants(root: Path) -> Participants:
             rows = list(csv.DictReader(file, delimiter="\t"))
     except FileNotFoundError:
         rows = []
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise DataError(
+            f"participants.tsv is not a table: {error}", remedy="save it as UTF-8, tab-separated"
+        ) from error
     except OSError as error:
         raise infrastructure(error) or DataError(f"participants.tsv cannot be read: {error}") from error
     columns = frozenset(rows[0]) if rows else frozenset()
-    return Participants(columns, {row.get("participant_id", "").removeprefix("sub-"): _present(row) for row in rows})
+    return Participants(
+        columns, {(row.get("participant_id") or "").removeprefix("sub-"): _present(row) for row in rows}
+    )
 
 
 def digest_of(parts: Iterable[object]) -> str:
@@ -133,7 +148,8 @@ def digest_of(parts: Iterable[object]) -> str:
 
 
 def _present(row: dict[str, str | None]) -> dict[str, str]:
-    return {name: text.strip() for name, text in row.items() if text is not None and text.strip() not in MISSING}
+    """Cells that hold something. A row with more cells than the header has the rest under None."""
+    return {name: text.strip() for name, text in row.items() if name and text and text.strip() not in MISSING}
 
 
 def _of_subjects(spec: JobSpec, found: list[Recording]) -> list[Recording]:

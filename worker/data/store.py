@@ -84,7 +84,8 @@ class Store:
         return (self._entry(key) / "meta.json").exists()
 
     def point(self, identity: str, key: str) -> None:
-        write_whole(self.folder / "sources" / f"{identity}.json", json.dumps({"key": key}).encode())
+        """Not synced: a pointer that a power cut takes is found again by content."""
+        write_whole(self.folder / "sources" / f"{identity}.json", json.dumps({"key": key}).encode(), sync=False)
 
     def meta(self, key: str) -> Meta:
         return Meta.of((self._entry(key) / "meta.json").read_text())
@@ -175,13 +176,14 @@ def open_tiles(path: Path, n_chans: int, n_times: int) -> np.ndarray:
         ) from error
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes, sync: bool = True) -> None:
     """All of it or nothing: written beside its place, synced, renamed."""
     beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     with beside.open("wb") as file:
         file.write(content)
         file.flush()
-        os.fsync(file.fileno())
+        if sync:
+            os.fsync(file.fileno())
     os.replace(beside, path)
 
 

@@ -46,7 +46,7 @@ class Signals:
         whole, tail = divmod(size - head, TILE_TIMES)
         if whole:
             middle = out_CT[:, head : head + whole * TILE_TIMES]
-            middle.reshape(-1, whole, TILE_TIMES, copy=False)[...] = tiles[tile + 1 : tile + 1 + whole].swapaxes(0, 1)
+            middle.reshape(-1, whole, TILE_TIMES)[...] = tiles[tile + 1 : tile + 1 + whole].swapaxes(0, 1)
         if tail:
             out_CT[:, size - tail :] = tiles[tile + 1 + whole, :, :tail]
 

@@ -61,7 +61,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def wait_warm(channel: Channel) -> int:
     """The spare's life: import what is slow, wait for orders, run them. The device is untouched until then."""
-    import_module("braindecode.models")
+    for slow in ("braindecode.models", "worker.data.prepare", "worker.export.results"):
+        import_module(slow)
 
     try:
         while not (orders := channel.poll(timeout_s=3600.0)):

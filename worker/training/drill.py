@@ -30,6 +30,10 @@ class Driller:
                 self._left[i] -= 1
                 self._fire(drill)
 
+    def due(self, first: int, last: int) -> bool:
+        """Whether a drill waits in steps first..last-1: those run one by one, where the probe is called."""
+        return any(self._left.get(i, 0) and first <= d.step < last for i, d in enumerate(self._drills))
+
     def _fire(self, drill: Drill) -> None:
         match drill.kind:
             case "oom":

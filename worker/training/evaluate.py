@@ -7,13 +7,13 @@ import torch
 from torch import nn
 
 from worker.data.windows import WindowIndex
-from worker.training.batches import HostBatches
+from worker.training.batches import Batches
 
 EVALUATION_BATCH = 256
 
 
 @torch.inference_mode()
-def predict(model: nn.Module, index: WindowIndex, batches: HostBatches, alive: Callable[[], None]) -> np.ndarray:
+def predict(model: nn.Module, index: WindowIndex, batches: Batches, alive: Callable[[], None]) -> np.ndarray:
     """(n,) float32, one prediction a window in the index's order. `alive` is called after every batch."""
     model.eval()
     parts = []

@@ -3,21 +3,15 @@
 Knows no queue: it asks through the reports and waits for the answer.
 """
 
-import copy
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from jobs.fault import Fault
-from jobs.spec import JobSpec, Precision
 from worker.training import checkpoint
-from worker.training.batches import HostBatches
 from worker.training.errors import CheckpointDamaged
 from worker.training.parts import Parts
 from worker.training.reports import Reports
 from worker.training.state import TrainingState
-from worker.training.step import Stepper
 
 LEAST_DEADLINE_S = 30.0
 
@@ -43,18 +37,9 @@ def move(
 
 def run_here(parts: Parts, k: int) -> bool:
     """The same step on this process's CPU, when no lane answered in time; whether it was finite."""
-    twin = twin_on_cpu(parts.state, parts.spec)
-    rows = parts.schedule.rows(k)
-    batches = HostBatches(parts.data.train, torch.device("cpu"))
-    Stepper(twin, parts.spec.training, Precision.FP32)(*batches(rows, parts.crops(k)))
-    if bool(twin.ok):
-        parts.state.restore(twin.tensors())
-    return bool(twin.ok)
-
-
-def twin_on_cpu(state: TrainingState, spec: JobSpec) -> TrainingState:
-    """An equal state on the CPU that shares no tensor with this one."""
-    tensors = {name: t.detach().cpu().clone() for name, t in state.tensors().items()}
-    twin = TrainingState(copy.deepcopy(state.model), spec.training, torch.device("cpu"), spec.init)
-    twin.restore(tensors)
-    return twin
+    twin = parts.on_cpu()
+    twin.step(k)
+    finite = bool(twin.state.ok)
+    if finite:
+        parts.state.restore(twin.state.tensors())
+    return finite

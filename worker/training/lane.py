@@ -8,6 +8,7 @@ import json
 import sys
 import time
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,7 @@ def main() -> int:
     args = parser.parse_args()
     die_with_parent(args.parent)
     torch.set_num_threads(args.threads)
+    import_module("braindecode.models")
     try:
         serve(inherited(args.channel), Lane(Folders(args.runs, args.data, args.cache, args.user_code)))
     except PipeClosed:

@@ -19,7 +19,6 @@ from worker.training.parts import Parts
 from worker.training.recovery import Recovery
 from worker.training.reports import COMPUTE_S, START_S, Reports
 from worker.training.score import nrmse
-from worker.training.state import lr_factor
 
 WINDOW_S = 0.25
 LONGEST_WINDOW = 256
@@ -73,10 +72,8 @@ class Loop:
     # --- a window of steps ----------------------------------------------------------------------------------------
 
     def _train_window(self) -> None:
-        training, per_epoch = self.parts.spec.training, self.parts.schedule.steps_per_epoch
-        epoch = self.k // per_epoch
-        self.parts.state.set_lr(lr_factor(training.schedule, epoch, training.epochs))
-        first, last = self.k, min(self.k + self._window, (epoch + 1) * per_epoch)
+        per_epoch = self.parts.schedule.steps_per_epoch
+        first, last = self.k, min(self.k + self._window, (self.k // per_epoch + 1) * per_epoch)
         started = time.monotonic()
         reached, fault = self._try_steps(first, last)
         fault = self._look(first, reached) or fault
@@ -88,16 +85,16 @@ class Loop:
 
     def _try_steps(self, first: int, last: int) -> tuple[int, Fault | None]:
         """Steps first..last-1 until one raises: where that was, and why. The state is then the one before that step."""
-        for k in range(first, last):
-            try:
-                self.parts.step(k)
-            except Exception as error:  # noqa: BLE001 - the door where a step's failure is classified
-                fault = self._recovery.fault_of(error, k)
-            else:
-                continue
-            self.parts.stepper.undo()
-            return k, fault
-        return last, None
+        k = first
+        try:
+            for k in self.parts.enqueue(first, last):  # noqa: B007 - how far it got is what matters
+                pass
+            return last, None
+        except Exception as error:  # noqa: BLE001 - the door where a step's failure is classified
+            fault = self._recovery.fault_of(error, k)
+        self.parts.captured.drop()
+        self.parts.stepper.undo()
+        return k, fault
 
     def _look(self, first: int, reached: int) -> Fault | None:
         """The one wait for the device a window: commits what was finite; a fault if a step before `reached` was not."""

@@ -1,20 +1,24 @@
 """Parts: all a run is made of, put together once from a spec, its data and a device. Knows no order of events."""
 
-from dataclasses import dataclass
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
 
 from jobs.spec import JobSpec, Precision
 from worker.data.prepare import Prepared
-from worker.training import initial
-from worker.training.batches import HostBatches
+from worker.training import initial, order
+from worker.training.batches import Batches, HostBatches, ResidentBatches, batches_of
 from worker.training.build import Built, Shape, build
-from worker.training.device import Device
+from worker.training.capture import Captured, CapturedStep
+from worker.training.device import Device, device_of
 from worker.training.drill import Driller
 from worker.training.order import Schedule, shifts
-from worker.training.state import TrainingState
+from worker.training.state import TrainingState, lr_factor
 from worker.training.step import Stepper
 
 
@@ -30,17 +34,47 @@ class Parts:
     stepper: Stepper
     driller: Driller
     schedule: Schedule
-    train: HostBatches
-    validation: HostBatches
+    train: Batches
+    validation: Batches
+    captured: Captured
 
     @property
     def steps(self) -> int:
         return self.spec.training.epochs * self.schedule.steps_per_epoch
 
     def step(self, k: int) -> None:
-        """Runs step k on the state at k."""
+        """Runs step k on the state at k: rows, crops, dropout and learning rate follow from k alone."""
         self.driller.step = k
+        self.state.set_lr(self.lr_factor(k))
+        if not self.built.moves_batches:
+            torch.manual_seed(int(order.key(order.DROPOUT, self.spec.seed, k)) >> 1)
         self.stepper(*self.train(self.schedule.rows(k), self.crops(k)))
+
+    def enqueue(self, first: int, last: int) -> Iterator[int]:
+        """Steps first..last-1, yielding after each how far it got; captured where that is possible."""
+        captured = None if self.driller.due(first, last) else self.captured.step()
+        if captured:
+            self.state.set_lr(self.lr_factor(first))
+            crops = [self.crops(k) for k in range(first, last)]
+            rows = np.stack([self.schedule.rows(k) for k in range(first, last)])
+            captured.load(rows, np.stack([c for c in crops if c is not None]) if crops[0] is not None else None)
+        for k in range(first, last):
+            captured.replay() if captured else self.step(k)
+            yield k + 1
+
+    def lr_factor(self, k: int) -> float:
+        training = self.spec.training
+        return lr_factor(training.schedule, k // self.schedule.steps_per_epoch, training.epochs)
+
+    def on_cpu(self) -> "Parts":
+        """The same run with an equal state on this process's CPU, sharing no tensor; drills stay behind."""
+        cpu = device_of("cpu")
+        twin = TrainingState(copy.deepcopy(self.state.model), self.spec.training, cpu.torch, self.spec.init)
+        twin.restore({name: t.detach().cpu() for name, t in self.state.tensors().items()})
+        stepper, driller = Stepper(twin, self.spec.training, Precision.FP32), Driller((), cpu, twin)
+        train = HostBatches(self.data.train, cpu.torch)
+        nowhere = Captured(_never, "the CPU has no graphs")
+        return replace(self, device=cpu, state=twin, stepper=stepper, driller=driller, train=train, captured=nowhere)
 
     def crops(self, k: int) -> np.ndarray | None:
         """First samples of the crops of step k (batch_size,), or None where windows are taken whole."""
@@ -63,8 +97,21 @@ def assemble(
     driller = Driller(spec.drill, device, state)
     stepper = Stepper(state, spec.training, precision_of(spec, device), driller)
     schedule = Schedule(len(data.train), spec.training.batch_size, spec.seed)
-    train, validation = HostBatches(data.train, device.torch), HostBatches(data.validation, device.torch)
-    return Parts(spec, data, device, built, state, stepper, driller, schedule, train, validation)
+    train, validation = batches_of(data.train, device.torch), batches_of(data.validation, device.torch)
+    captured = Captured(
+        lambda: CapturedStep(stepper, cast(ResidentBatches, train), schedule, data.train.max_shift > 0),
+        why_not_captured(spec, built, train),
+    )
+    return Parts(spec, data, device, built, state, stepper, driller, schedule, train, validation, captured)
+
+
+def why_not_captured(spec: JobSpec, built: Built, train: Batches) -> str | None:
+    """A graph needs the signals on a GPU, and randomness that is counted on the device."""
+    if not isinstance(train, ResidentBatches):
+        return "the signals are not resident on a GPU"
+    if not built.moves_batches:
+        return f"{spec.model.name} draws from torch's generator"
+    return "deterministic runs step one by one" if spec.training.deterministic else None
 
 
 def precision_of(spec: JobSpec, device: Device) -> Precision:
@@ -85,3 +132,7 @@ def set_flags(spec: JobSpec, device: Device) -> None:
     torch.backends.cudnn.allow_tf32 = tf32
     torch.use_deterministic_algorithms(spec.training.deterministic)
     torch.backends.cudnn.benchmark = not spec.training.deterministic
+
+
+def _never() -> CapturedStep:
+    raise AssertionError("nothing to capture")

@@ -10,6 +10,9 @@ START_S = 600.0  # imports, preprocessing of one recording, the first step
 COMPUTE_S = 60.0  # between sync windows, an evaluation batch, a checkpoint
 
 
+QUIET = {"commit", "progress", "checkpoint", "hello", "alive", "preprocessing"}  # on a terminal
+
+
 class Reports(Protocol):
     """`tell` promises the next message within `next_within_s`; `orders` returns what was asked meanwhile;
     `answer` waits for the answer to a ticket."""
@@ -51,7 +54,7 @@ class TerminalReports:
         self._started = time.monotonic()
 
     def tell(self, type: str, next_within_s: float = COMPUTE_S, **fields: Any) -> None:
-        if type in ("commit", "progress", "checkpoint", "hello"):
+        if type in QUIET:
             return
         shown = " ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in fields.items())
         print(f"{time.monotonic() - self._started:7.1f}s {type}: {shown}", file=sys.stderr, flush=True)

@@ -59,8 +59,12 @@ class TrainingState:
             self.best[name].copy_(tensor)
 
     def set_lr(self, factor: float) -> None:
+        """Sets base * factor; on CUDA the rate is a tensor, since a captured step reads it from the device."""
         for group, base in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
-            group["lr"] = base * factor
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(base * factor)
+            else:
+                group["lr"] = base * factor
 
     def _named(self) -> Iterator[tuple[str, Tensor]]:
         for name, tensor in self.model.state_dict().items():
@@ -76,9 +80,13 @@ class TrainingState:
     def _make_optimizer(self, training: Training, init: Init | None) -> torch.optim.Optimizer:
         groups = list(self._groups(training, init))
         self.base_lrs = [group["lr"] for group in groups]
+        if self._is_cuda():
+            groups = [{**group, "lr": torch.tensor(group["lr"], device=self.device)} for group in groups]
         decay = training.weight_decay
         if training.optimizer == "adamw":
-            optimizer: torch.optim.Optimizer = torch.optim.AdamW(groups, weight_decay=decay, fused=True)
+            optimizer: torch.optim.Optimizer = torch.optim.AdamW(
+                groups, weight_decay=decay, fused=True, capturable=self._is_cuda()
+            )
             slots: tuple[str, ...] = ("exp_avg", "exp_avg_sq")
         elif training.optimizer == "adamax":
             optimizer = torch.optim.Adamax(groups, weight_decay=decay, foreach=True, capturable=self._is_cuda())

@@ -39,16 +39,14 @@ class Defect(StrEnum):
 
 
 def plant(root: Path, defects: Sequence[Defect]) -> dict[Defect, str]:
-    """Each defect in another recording, in the order of their names; returns which recording got which.
+    """Each defect in another recording with trials; returns which recording got which. The first one stays sound.
 
-    Raises ValueError where there are fewer recordings with trials than defects.
+    Raises ValueError where there are too few recordings.
     """
     paths = sorted(root.glob("sub-*/eeg/*contrastChangeDetection*_eeg.bdf"))
-    if len(paths) < len(defects):
-        raise ValueError(f"{len(defects)} defects need as many contrastChangeDetection recordings; {len(paths)} exist")
-    # A recording is duplicated from the one before it: that one must not be damaged first.
-    ordered = sorted(defects, key=lambda defect: defect is not Defect.DUPLICATE_RECORDING)
-    planted = dict(zip(ordered, reversed(paths[-len(defects) :] if defects else []), strict=True))
+    if len(paths) <= len(defects):
+        raise ValueError(f"{len(defects)} defects need more contrastChangeDetection recordings than the {len(paths)}")
+    planted = dict(zip(defects, paths[1:], strict=False))
     for defect, path in planted.items():
         damage(path, defect)
     return {defect: path.name.removesuffix("_eeg.bdf") for defect, path in planted.items()}
@@ -146,9 +144,8 @@ def _duplicate_events(path: Path) -> None:
 
 
 def _duplicate_recording(path: Path) -> None:
-    """The signal of the recording before it, under this one's name."""
-    others = sorted(path.parents[2].glob("sub-*/eeg/*contrastChangeDetection*_eeg.bdf"))
-    shutil.copy(others[others.index(path) - 1], path)
+    """The signal of the dataset's first recording, under this one's name."""
+    shutil.copy(min(path.parents[2].glob("sub-*/eeg/*contrastChangeDetection*_eeg.bdf")), path)
 
 
 def _no_matching_events(path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 N_SOURCES = 24
 BACKGROUND_UV = 12.0  # standard deviation of the 1/f background at a typical channel
-ALPHA_UV = 8.0
+ALPHA_UV = 10.0
 BAND_HZ = (0.5, 50.0)  # as the challenge's releases are filtered
 RESPONSE_LATENCY_S = 1.1  # the component's peak after the stimulus: inside the window of challenge 1
 RESPONSE_WIDTH_S = 0.2
@@ -57,11 +57,12 @@ def _topography(where: np.ndarray, peak: tuple[float, float, float], width: floa
 
 
 def _background(rng: np.random.Generator, where: np.ndarray, n_times: int, sfreq: float) -> np.ndarray:
-    directions = rng.standard_normal((N_SOURCES, 3))
+    n_sources = min(N_SOURCES, 2 * len(where))
+    directions = rng.standard_normal((n_sources, 3))
     mixing = np.stack([_topography(where, tuple(d), width=0.6) for d in directions], axis=1)
-    mixing *= rng.choice([-1, 1], N_SOURCES)
+    mixing *= rng.choice([-1, 1], n_sources)
     mixing /= np.sqrt((mixing**2).sum(axis=1).mean())
-    sources = BACKGROUND_UV * _pink(rng, N_SOURCES, n_times, sfreq)
+    sources = BACKGROUND_UV * _pink(rng, n_sources, n_times, sfreq)
     sensor_noise = rng.standard_normal((len(where), n_times), dtype=np.float32)
     return mixing.astype(np.float32) @ sources + sensor_noise
 
@@ -81,7 +82,7 @@ def _alpha(rng: np.random.Generator, n_times: int, sfreq: float, trace: Trace) -
     time_s = np.arange(n_times) / sfreq
     phase = 2 * np.pi * 10 * time_s + np.cumsum(rng.standard_normal(n_times)) * 0.5 / np.sqrt(sfreq)
     envelope = 1 + 0.4 * np.sin(2 * np.pi * 0.1 * time_s + rng.uniform(0, 2 * np.pi))
-    strength = 1.0 if trace.trait_z is None else np.exp(0.5 * trace.effect * np.clip(trace.trait_z, -2.5, 2.5))
+    strength = 1.0 if trace.trait_z is None else np.exp(0.8 * trace.effect * np.clip(trace.trait_z, -2.5, 2.5))
     return (ALPHA_UV * strength * envelope * np.sin(phase)).astype(np.float32)
 
 

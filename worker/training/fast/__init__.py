@@ -1,13 +1,29 @@
-"""Exact faster evaluation of models whose structure allows it."""
+"""Exact fast forwards for braindecode's models: the same function, far fewer operations.
+
+Knows models; knows no data, no device and no training loop. Parameters, buffers and state_dict stay braindecode's.
+"""
+
+from __future__ import annotations
 
 from torch import nn
 
+from worker.training.fast.blocks import accelerate_blocks
+from worker.training.fast.eegnet import accelerate_eegnet
+from worker.training.fast.eegnex import accelerate_eegnex
+from worker.training.fast.merged import accelerate_merged
+
+_FAMILIES = (accelerate_eegnex, accelerate_eegnet, accelerate_blocks, accelerate_merged)
+
 
 def accelerate(model: nn.Module) -> nn.Module:
-    """The model with a fast forward where its structure is recognised, else untouched."""
+    """Give `model` an exact fast forward where its structure is a known one; else leave it as it is.
+
+    Returns the same object. Hooks on the modules that a fast forward merges are not called.
+    """
+    any(family(model) for family in _FAMILIES)
     return model
 
 
 def describe(model: nn.Module) -> str | None:
-    """The fast path taken, if any."""
-    return None
+    """The fast path that was taken, such as "spatial-first EEGNeX"; None for an untouched model."""
+    return next((str(module.fast_path) for module in model.modules() if hasattr(module, "fast_path")), None)

@@ -1,0 +1,42 @@
+# make demo: everything once, on this machine · make up: stays · make test · make check · make bench
+# PYTHON=python3.12  TORCH_INDEX=https://…  PORT=8000  DATA=/data/hbn  CPU_WORKERS=1
+
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && { echo $$p; break; }; done)
+PORT ?= 8000
+DATA ?= data
+CPU_WORKERS ?= 1
+BIN := .venv/bin
+STAMP := .venv/made
+
+.PHONY: venv demo up test check bench clean
+.DEFAULT_GOAL := demo
+
+venv: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt eegq/make_venv.py
+	@test -n "$(PYTHON)" || { echo "eegq needs Python 3.11, 3.12 or 3.13 on PATH (or PYTHON=...)" >&2; exit 1; }
+	@$(PYTHON) eegq/make_venv.py
+	@touch $@
+
+demo: $(STAMP)
+	@exec $(BIN)/eegq demo
+
+up: $(STAMP)
+	@exec $(BIN)/eegq up --port $(PORT) --data $(DATA) --cpu-workers $(CPU_WORKERS)
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+check: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/unit
+
+bench: $(STAMP)
+	@for f in benchmarks/*.py; do echo "== $$f"; $(BIN)/python $$f || exit 1; done
+
+clean:
+	rm -rf .venv .eegq
