@@ -6,12 +6,17 @@ Knows no files, no Redis and no model library: names of models and datasets are 
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, JsonValue, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
+from pydantic import Strict as Uncoerced
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="a registered name, never a path")]
 JobId = Annotated[str, Field(pattern=r"^job_[0-9a-z]{16}$")]
 Label = Annotated[str, Field(min_length=1, max_length=128)]
-Positive = Annotated[FiniteFloat, Field(gt=0)]
+# `true`, "3" and 1.0 are no integers: what was meant is asked, not guessed.
+Integer = Annotated[int, Uncoerced()]
+Number = Annotated[float, Uncoerced()]
+Flag = Annotated[bool, Uncoerced()]
+Positive = Annotated[Number, Field(gt=0)]
 
 HBN_CHANNELS = (*(f"E{i}" for i in range(1, 129)), "Cz")
 
@@ -62,7 +67,7 @@ class EventWindows(Signals):
     target: Label = Field(
         "response_time", description="`response_time` (s), `events.COLUMN`, or a column of participants.tsv"
     )
-    start_s: FiniteFloat = Field(0.0, ge=-60, le=60, description="window start, seconds from the stimulus")
+    start_s: Number = Field(0.0, ge=-60, le=60, description="window start, seconds from the stimulus")
     size_s: Positive = Field(2.0, le=60)
     max_response_s: Positive | None = Field(None, description="trials that respond later are dropped by name")
 
@@ -114,7 +119,7 @@ class Dataset(Strict):
 
     name: Name = "demo"
     releases: tuple[Label, ...] = Field((), max_length=64, description="e.g. R1, R2; empty takes all")
-    subjects: tuple[Label, ...] | Annotated[int, Field(ge=2)] | None = Field(
+    subjects: tuple[Label, ...] | Annotated[Integer, Field(ge=2)] | None = Field(
         None, description="labels without `sub-`, or the first N of the sorted list; null takes all"
     )
     exclude_subjects: tuple[Label, ...] = Field((), max_length=4096)
@@ -124,7 +129,7 @@ class SubjectSplit(Strict):
     """Hold out a share of the subjects, drawn by the seed."""
 
     by: Literal["subject"] = "subject"
-    fraction: Annotated[FiniteFloat, Field(gt=0, lt=1)] = 0.2
+    fraction: Annotated[Number, Field(gt=0, lt=1)] = 0.2
 
 
 class ReleaseSplit(Strict):
@@ -138,8 +143,8 @@ class FoldSplit(Strict):
     """One fold of k, by subject."""
 
     by: Literal["fold"] = "fold"
-    folds: int = Field(5, ge=2, le=100)
-    fold: int = Field(0, ge=0)
+    folds: Integer = Field(5, ge=2, le=100)
+    fold: Integer = Field(0, ge=0)
 
     @model_validator(mode="after")
     def _fold_exists(self) -> Self:
@@ -154,8 +159,8 @@ Split = Annotated[SubjectSplit | ReleaseSplit | FoldSplit, Field(discriminator="
 class Preflight(Strict):
     """What happens to recordings that fail a check."""
 
-    strict: bool = Field(False, description="fail the job on the first bad recording instead of dropping it")
-    max_dropped: Annotated[FiniteFloat, Field(ge=0, le=1)] = Field(
+    strict: Flag = Field(False, description="fail the job on the first bad recording instead of dropping it")
+    max_dropped: Annotated[Number, Field(ge=0, le=1)] = Field(
         0.2, description="share of recordings that may be dropped"
     )
 
@@ -217,7 +222,7 @@ class Augmentation(Strict):
     """One of braindecode's transforms, drawn from counters."""
 
     name: str = Field(pattern=r"^[A-Z]\w{1,63}$", examples=["ChannelsDropout"])
-    probability: Annotated[FiniteFloat, Field(ge=0, le=1)] = 0.5
+    probability: Annotated[Number, Field(ge=0, le=1)] = 0.5
     params: dict[str, JsonValue] = {}
 
 
@@ -259,24 +264,24 @@ class Precision(StrEnum):
 
 
 class Training(Strict):
-    epochs: int = Field(20, ge=0, le=10_000, description="0 evaluates the weights given by `init`")
-    batch_size: int = Field(
+    epochs: Integer = Field(20, ge=0, le=10_000, description="0 evaluates the weights given by `init`")
+    batch_size: Integer = Field(
         128, ge=2, le=65_536, description="windows a step; an epoch's incomplete last batch is dropped"
     )
     optimizer: Literal["adamw", "adamax", "sgd"] = Field("adamw", description="challenge2: adamax")
-    lr: Annotated[FiniteFloat, Field(gt=0, le=10)] = Field(1e-3, description="challenge2: 2e-3")
-    weight_decay: Annotated[FiniteFloat, Field(ge=0, le=10)] = Field(1e-5, description="challenge2: 0")
-    momentum: Annotated[FiniteFloat, Field(ge=0, lt=1)] = Field(0.9, description="sgd only")
+    lr: Annotated[Number, Field(gt=0, le=10)] = Field(1e-3, description="challenge2: 2e-3")
+    weight_decay: Annotated[Number, Field(ge=0, le=10)] = Field(1e-5, description="challenge2: 0")
+    momentum: Annotated[Number, Field(ge=0, lt=1)] = Field(0.9, description="sgd only")
     schedule: Literal["cosine", "constant"] = Field("cosine", description="over the epochs asked for, by epoch")
     loss: Literal["mse", "l1", "huber"] = Field("mse", description="challenge2: l1")
     gradient_clip: Positive | None = Field(None, description="limit of the gradient's global norm")
-    early_stopping: Annotated[int, Field(ge=1)] | None = Field(
+    early_stopping: Annotated[Integer, Field(ge=1)] | None = Field(
         None, description="epochs without a better validation NRMSE before training ends"
     )
-    start_at_mean: bool = Field(True, description="the last bias starts at the training targets' mean, without `init`")
+    start_at_mean: Flag = Field(True, description="the last bias starts at the training targets' mean, without `init`")
     precision: Precision = Field(Precision.AUTO, description="auto: mixed where the device passes its test, else fp32")
-    deterministic: bool = Field(False, description="bit-identical on the same kind of device; slower on a GPU")
-    fast_path: bool = Field(True, description="exact faster evaluation of models that have one")
+    deterministic: Flag = Field(False, description="bit-identical on the same kind of device; slower on a GPU")
+    fast_path: Flag = Field(True, description="exact faster evaluation of models that have one")
 
 
 class Placement(StrEnum):
@@ -295,9 +300,9 @@ class Drill(Strict):
     """A fault to inject, where the operator allows it; it never fires on the CPU pool."""
 
     kind: Literal["oom", "sticky", "abort", "segfault", "hang", "nan", "bitflip", "slow"]
-    step: int = Field(ge=0, description="training step at which it happens")
+    step: Integer = Field(ge=0, description="training step at which it happens")
     where: Literal["forward", "backward", "optimizer"] = "forward"
-    times: int = Field(1, ge=1, le=1000, description="how often it happens at that step")
+    times: Integer = Field(1, ge=1, le=1000, description="how often it happens at that step")
 
 
 TASK_DEFAULTS: dict[str, dict[str, Any]] = {
@@ -318,12 +323,12 @@ class JobSpec(Strict):
     init: Init | None = None
     training: Training = Training()
     placement: Placement = Placement.AUTO
-    gpu_wait_s: Annotated[FiniteFloat, Field(ge=0, le=86_400)] = Field(
+    gpu_wait_s: Annotated[Number, Field(ge=0, le=86_400)] = Field(
         30.0, description="seconds an `auto` job waits for a GPU before the CPU pool may take it"
     )
     failover: Failover = Failover.BATCH_AND_JOB
-    seed: int = Field(0, ge=0, lt=2**31)
-    priority: int = Field(0, ge=-100, le=100, description="higher runs first among one owner's jobs")
+    seed: Integer = Field(0, ge=0, lt=2**31)
+    priority: Integer = Field(0, ge=-100, le=100, description="higher runs first among one owner's jobs")
     max_hours: Positive | None = Field(None, le=24 * 30, description="wall time of training after which the job fails")
     tags: tuple[Label, ...] = Field((), max_length=32)
     metadata: dict[Label, Annotated[str, Field(max_length=512)]] = Field({}, max_length=32)

@@ -19,6 +19,12 @@ def _moment(value: Any) -> Any:
     return datetime.fromtimestamp(value, UTC) if isinstance(value, int | float) else value
 
 
+def iso_moment(value: Any) -> Any:
+    """A moment as text; pydantic alone would take numbers too. Raises ValueError."""
+    moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return moment.replace(tzinfo=UTC) if isinstance(moment, datetime) and moment.tzinfo is None else moment
+
+
 Moment = Annotated[datetime, BeforeValidator(_moment)]
 
 

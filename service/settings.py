@@ -16,7 +16,7 @@ class Auth(StrEnum):
 
 
 class Settings(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix="EEGQ_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="EEGQ_", env_ignore_empty=True, extra="ignore", frozen=True)
 
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, lt=65_536)

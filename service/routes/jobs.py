@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 from fastapi import APIRouter, BackgroundTasks, Header, Query, Response
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from jobs.errors import SpecRefused, WrongState
 from jobs.fault import FaultKind
@@ -16,10 +16,11 @@ from service import door, ringing
 from service.body import JsonRoute
 from service.deps import BackendDep, Reader, Root, Submitter, owned
 from service.longpoll import etag, newer
-from service.schemas import DryRun, JobPage, JobView, job_view
+from service.schemas import DryRun, JobPage, JobView, iso_moment, job_view
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=JsonRoute)
 POLL_AGAIN_S = "1"
+IsoMoment = Annotated[datetime, BeforeValidator(iso_moment)]
 IdempotencyKey = Annotated[
     str | None,
     Header(
@@ -58,7 +59,7 @@ def submit(
     return _accepted(response, job, root, replayed=not made)
 
 
-@router.get("")
+@router.get("", openapi_extra={"x-problems": [404]})
 def list_jobs(
     backend: BackendDep,
     _: Reader,
@@ -71,7 +72,7 @@ def list_jobs(
     tag: Annotated[str | None, Query(max_length=128)] = None,
     owner: Annotated[str | None, Query(max_length=64)] = None,
     reason: Annotated[FaultKind | None, Query(description="what a job failed of, e.g. `poison`")] = None,
-    created_after: datetime | None = None,
+    created_after: Annotated[IsoMoment | None, Query(description="ISO 8601; UTC where it names no zone")] = None,
     after: Annotated[JobId | None, Query(description="the last job of the page in front")] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
 ) -> JobPage:

@@ -47,9 +47,14 @@ class Shape:
 def main() -> None:
     warnings.filterwarnings("ignore")
     torch.set_num_threads(THREADS)
-    models = [_in_a_process(name) for name in sorted(models_dict)]
-    text = json.dumps({"braindecode": braindecode.__version__, "torch": torch.__version__, "models": models}, indent=1)
-    print(text)
+    versions = {"braindecode": braindecode.__version__, "torch": torch.__version__}
+    print(as_text(versions, [_in_a_process(name) for name in sorted(models_dict)]))
+
+
+def as_text(versions: dict[str, str], models: list[dict[str, Any]]) -> str:
+    """JSON with one model a line, so that a change of one shows as one."""
+    head = json.dumps(versions)[:-1]
+    return head + ', "models": [\n' + ",\n".join(json.dumps(model) for model in models) + "\n]}"
 
 
 def describe(name: str) -> dict[str, Any]:
