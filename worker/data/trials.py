@@ -47,9 +47,9 @@ class Trial:
 def trial_table(events: Events, rules: EventWindows, duration_s: float) -> list[Trial]:
     """Trials in order of time; the length of the list is the number of openings of a trial in the events.
 
-    A trial runs from its `trial_start` to the next one. The last one ends at `trial_end`; where the rules name such
-    an event and the recording has none, the last trial is unfinished, and where they name none, it ends with the
-    recording. Its stimulus is the first in it, its response the first at or after the stimulus.
+    A trial runs from its `trial_start` to the next one, the last one to the last `trial_end`. Where the rules name
+    such an event and the recording has none after it, the last trial is unfinished; where they name none, it ends
+    with the recording. Its stimulus is the first in it, its response the first at or after the stimulus.
     """
     events = events.sorted()
     stimuli = events.rows_of(rules.mapping.stimulus)
@@ -66,7 +66,7 @@ def _end(events: Events, rules: EventWindows, starts: np.ndarray, duration_s: fl
     if rules.trial_end is None:
         return [max(duration_s, float(starts[-1]))]
     ends = events.onset_s[events.rows_of([rules.trial_end])]
-    return [float(ends[ends >= starts[-1]][0]) if (ends >= starts[-1]).any() else NAN]
+    return [float(ends[-1]) if len(ends) and ends[-1] > starts[-1] else NAN]
 
 
 def _trial(
