@@ -54,8 +54,6 @@ class LaneProcess:
             "--threads", str(services.threads), "--runs", str(settings.runs.resolve()),
             "--data", str(settings.data.resolve()), "--cache", str(settings.cache.resolve()),
         ]  # fmt: skip
-        if settings.user_code:
-            command += ["--user-code", str(settings.user_code.resolve())]
         self._process = subprocess.Popen(
             command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, start_new_session=True
         )

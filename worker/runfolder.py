@@ -10,14 +10,12 @@ import secrets
 import shutil
 from contextlib import suppress
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from jobs.job import Claim, Job, JobState
 from jobs.ledger import Run
-
-LIBRARIES = ("torch", "braindecode", "mne", "numpy", "eegq")
+from worker.versions import versions
 
 
 def volume_id(runs: Path) -> str:
@@ -43,7 +41,7 @@ class RunFolder:
         job = claim.job
         self._write("spec.json", {
             "spec": job.spec.model_dump(mode="json"), "sources": list(job.sources), "seed": job.spec.seed,
-            "versions": {name: version(name) for name in LIBRARIES},
+            "versions": versions(),
         })  # fmt: skip
         step = job.checkpoint.step if job.checkpoint else 0
         self._write_lines("metrics.jsonl", [row for row in self.metrics() if row["step"] <= step])

@@ -1,22 +1,28 @@
-"""The results folder of a finished run: scores beside baselines, predictions, weights. Knows no queue."""
+"""The plain files a run leaves: what it was made of, scores beside baselines, predictions, weights. Knows no queue."""
 
+import csv
+import hashlib
 import io
 import json
 import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from safetensors.torch import save
 
+from jobs.datasets import Source
+from jobs.spec import JobSpec
 from worker.data.prepare import Prepared
 from worker.data.windows import WindowIndex
 from worker.training.evaluate import predict
 from worker.training.loop import Progress
 from worker.training.parts import Parts
 from worker.training.score import scores
+from worker.versions import versions
 
 
 def write_results(parts: Parts, progress: Progress, results: Path) -> dict[str, Any]:
@@ -45,17 +51,27 @@ def take_best(parts: Parts) -> None:
 
 def write_predictions(results: Path, index: WindowIndex, predicted: np.ndarray) -> None:
     """predictions.csv, a row a window, and subjects.csv, a row a subject."""
-    subjects = np.array(index.subjects)[index.subject]
-    windows = pd.DataFrame(
-        {"subject": subjects, "onset_s": index.onset_s, "target": index.target, "prediction": predicted}
-    )
-    windows.to_csv(results / "predictions.csv", index=False, float_format="%.6g")
+    subject, target = np.array(index.subjects)[index.subject], index.target
+    windows = zip(subject, index.onset_s, target, predicted, strict=True)
+    write_table(results / "predictions.csv", ("subject", "onset_s", "target", "prediction"), windows)
+    own = [(name, subject == name) for name in np.unique(subject)]
     rows = [
-        {"subject": s, "n_windows": len(g), "target_mean": g.target.mean(), "prediction_mean": g.prediction.mean(),
-         "rmse": float(np.sqrt(np.mean((g.prediction - g.target) ** 2)))}
-        for s, g in windows.groupby("subject")
-    ]  # fmt: skip
-    pd.DataFrame(rows).to_csv(results / "subjects.csv", index=False, float_format="%.6g")
+        (name, rows.sum(), target[rows].mean(), predicted[rows].mean(), rmse(predicted[rows], target[rows]))
+        for name, rows in own
+    ]
+    write_table(results / "subjects.csv", ("subject", "n_windows", "target_mean", "prediction_mean", "rmse"), rows)
+
+
+def rmse(predicted: np.ndarray, true: np.ndarray) -> float:
+    return float(np.sqrt(np.mean((predicted - true) ** 2)))
+
+
+def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Numbers with six digits. By hand, because importing pandas takes longer than the rest of the export."""
+    with path.open("w", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(columns)
+        table.writerows([f"{v:.6g}" if isinstance(v, float | np.floating) else v for v in row] for row in rows)
 
 
 def write_weights(results: Path, parts: Parts) -> None:
@@ -85,13 +101,20 @@ def model_card(parts: Parts) -> dict[str, Any]:
     }
 
 
-def write_data_report(data: Prepared, folder: Path) -> None:
-    """preflight.json, preflight.html and split.json, written before the first step."""
+def write_data_report(spec: JobSpec, sources: Sequence[Source], data: Prepared, folder: Path) -> None:
+    """spec.json made complete, preflight.json, preflight.html and split.json: written before the first step."""
+    path = folder / "spec.json"
+    begun = json.loads(path.read_text()) if path.exists() else {}
+    begun |= {"spec": spec.model_dump(mode="json"), "sources": [asdict(s) for s in sources], "seed": spec.seed}
+    write_json(path, begun | {"versions": versions(), "data_digest": data.digest, "code": code_digests(folder)})
     write_json(folder / "preflight.json", data.preflight.to_dict())
     write_text(folder / "preflight.html", data.preflight.to_html())
     write_json(folder / "split.json", data.split)
-    for name, source in data.custom_sources.items():
-        write_text(folder / name, source)
+
+
+def code_digests(folder: Path) -> dict[str, str]:
+    """File -> SHA-256 of the copies of the user's own models and steps."""
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted((folder / "code").glob("*.py"))}
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

@@ -113,10 +113,12 @@ def run(orders: Orders, reports: Reports) -> dict[str, Any]:
     import torch
 
     from worker.data.prepare import prepare
+    from worker.export.charts import Charts
     from worker.export.results import write_data_report, write_results
     from worker.training.device import device_of
     from worker.training.loop import Loop
     from worker.training.parts import assemble
+    from worker.training.usercode import adopt
 
     if orders.threads:
         torch.set_num_threads(orders.threads)
@@ -124,18 +126,19 @@ def run(orders: Orders, reports: Reports) -> dict[str, Any]:
     reports.tell("hello", START_S, device=device.name, description=device.description, torch=torch.__version__)
     sources = orders.sources if orders.sources is not None else select(scan(orders.data), orders.spec.dataset)
     reports.tell("phase", START_S, phase="preprocessing")
+    own_code = adopt(orders.spec, orders.user_code, orders.folder)
     data = prepare(
         orders.spec,
         sources,
         orders.data,
         orders.cache,
         report=lambda type, fields: reports.tell(type, START_S, **fields),
-        steps_dir=orders.user_code,
+        steps_dir=own_code,
     )
-    write_data_report(data, orders.folder)
+    write_data_report(orders.spec, sources, data, orders.folder)
     reports.tell("phase", START_S, phase="loading")
-    parts = assemble(orders.spec, data, device, orders.runs, orders.user_code)
-    loop = Loop(parts, orders.folder, orders.fence, reports)
+    parts = assemble(orders.spec, data, device, orders.runs, own_code)
+    loop = Loop(parts, orders.folder, orders.fence, Charts(reports, orders.folder / "results" / "tensorboard"))
     if orders.checkpoint:
         loop.resume(orders.checkpoint)
     reports.tell("resume", START_S, step=loop.k, fast=parts.built.fast, parameters=parts.built.n_parameters)

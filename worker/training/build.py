@@ -3,10 +3,11 @@
 Knows shapes, not data. Weights are drawn from the job's seed, so every process builds the same model.
 """
 
-import importlib.util
+import importlib
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -16,6 +17,8 @@ from jobs.spec import JobSpec
 from worker.training.dropout import count_dropout, draws_elsewhere
 from worker.training.errors import SpecCannotRun, UserCodeFailed
 from worker.training.fast import accelerate, describe
+
+_IMPORTED: set[str] = set()  # names of modules that came from a folder of own models
 
 
 @dataclass(frozen=True)
@@ -96,21 +99,25 @@ def own_model(spec: JobSpec, shape: Shape, user_code: Path | None) -> nn.Module:
     module_name, class_name = spec.model.name.split(":")
     if user_code is None:
         raise SpecCannotRun(f"{spec.model.name}: this service mounts no folder of own models")
-    path = user_code / f"{module_name}.py"
-    if not path.is_file():
+    if not (user_code / f"{module_name}.py").is_file():
         raise SpecCannotRun(f"{spec.model.name}: there is no {module_name}.py in the folder of own models")
     try:
-        loaded = importlib.util.spec_from_file_location(module_name, path)
-        assert loaded is not None
-        assert loaded.loader is not None
-        module = importlib.util.module_from_spec(loaded)
-        sys.modules[module_name] = module
-        loaded.loader.exec_module(module)
+        module = _import_anew(user_code, module_name)
         return getattr(module, class_name)(
             n_chans=shape.n_chans, n_outputs=1, n_times=shape.n_times, sfreq=shape.sfreq, **spec.model.params
         )
     except Exception as error:
         raise UserCodeFailed(f"{spec.model.name}: {type(error).__name__}: {error}") from error
+
+
+def _import_anew(folder: Path, name: str) -> ModuleType:
+    """The module and those beside it from this folder, whatever another job of this process had under their names."""
+    for stale in [m for m in sys.modules if m in _IMPORTED]:
+        del sys.modules[stale]
+    _IMPORTED.update(path.stem for path in folder.glob("*.py") if path.stem not in sys.modules)
+    sys.path.insert(0, str(folder))
+    importlib.invalidate_caches()
+    return importlib.import_module(name)
 
 
 def _must_give_one_number(spec: JobSpec, model: nn.Module, x: Tensor) -> None:

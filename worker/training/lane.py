@@ -22,6 +22,7 @@ from worker.training.device import device_of
 from worker.training.orphan import die_with_parent
 from worker.training.parts import Parts, assemble
 from worker.training.protocol import Channel, PipeClosed, inherited
+from worker.training.usercode import adopt
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,6 @@ class Folders:
     runs: Path
     data: Path
     cache: Path
-    user_code: Path | None
 
 
 class Lane:
@@ -58,8 +58,9 @@ class Lane:
             document = json.loads((folders.runs / job / "spec.json").read_text())
             spec = JobSpec.model_validate(document["spec"])
             sources = tuple(Source(**source) for source in document["sources"])
-            data = prepare(spec, sources, folders.data, folders.cache, steps_dir=folders.user_code)
-            self._parts = assemble(spec, data, device_of("cpu"), folders.runs, folders.user_code)
+            own_code = adopt(spec, None, folders.runs / job)
+            data = prepare(spec, sources, folders.data, folders.cache, steps_dir=own_code)
+            self._parts = assemble(spec, data, device_of("cpu"), folders.runs, own_code)
             self._job = job
         return self._parts
 
@@ -79,7 +80,6 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m worker.training.lane", description=__doc__)
     for name in ("runs", "data", "cache"):
         parser.add_argument(f"--{name}", type=Path, required=True)
-    parser.add_argument("--user-code", type=Path)
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--channel", type=int, required=True)
     parser.add_argument("--parent", type=int, required=True)
@@ -88,7 +88,7 @@ def main() -> int:
     torch.set_num_threads(args.threads)
     import_module("braindecode.models")
     try:
-        serve(inherited(args.channel), Lane(Folders(args.runs, args.data, args.cache, args.user_code)))
+        serve(inherited(args.channel), Lane(Folders(args.runs, args.data, args.cache)))
     except PipeClosed:
         return 0
     return 0

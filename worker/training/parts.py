@@ -12,6 +12,7 @@ import torch
 from jobs.spec import JobSpec, Precision
 from worker.data.prepare import Prepared
 from worker.training import initial, order
+from worker.training.augment import Augment, augment_of
 from worker.training.batches import Batches, HostBatches, ResidentBatches, batches_of
 from worker.training.build import Built, Shape, build
 from worker.training.capture import Captured, CapturedStep
@@ -37,18 +38,19 @@ class Parts:
     train: Batches
     validation: Batches
     captured: Captured
+    augment: Augment
 
     @property
     def steps(self) -> int:
         return self.spec.training.epochs * self.schedule.steps_per_epoch
 
     def step(self, k: int) -> None:
-        """Runs step k on the state at k: rows, crops, dropout and learning rate follow from k alone."""
+        """Runs step k on the state at k: rows, crops, augmentation, dropout and learning rate follow from k alone."""
         self.driller.step = k
         self.state.set_lr(self.lr_factor(k))
         if not self.built.moves_batches:
             torch.manual_seed(int(order.key(order.DROPOUT, self.spec.seed, k)) >> 1)
-        self.stepper(*self.train(self.schedule.rows(k), self.crops(k)))
+        self.stepper(*self.augment(k, *self.train(self.schedule.rows(k), self.crops(k))))
 
     def enqueue(self, first: int, last: int) -> Iterator[int]:
         """Steps first..last-1, yielding after each how far it got; captured where that is possible."""
@@ -88,6 +90,7 @@ def assemble(
     """Raises SpecCannotRun, UserCodeFailed."""
     shape = Shape(tuple(data.ch_names), data.train.n_times, float(data.sfreq))
     built = build(spec, shape, user_code)
+    augment = augment_of(spec.augment, spec.seed, shape.n_chans, shape.n_times, shape.sfreq)
     if spec.init is not None:
         initial.load(built.model, spec.init, runs_dir)
     elif spec.training.start_at_mean:
@@ -102,7 +105,7 @@ def assemble(
         lambda: CapturedStep(stepper, cast(ResidentBatches, train), schedule, data.train.max_shift > 0),
         why_not_captured(spec, built, train),
     )
-    return Parts(spec, data, device, built, state, stepper, driller, schedule, train, validation, captured)
+    return Parts(spec, data, device, built, state, stepper, driller, schedule, train, validation, captured, augment)
 
 
 def why_not_captured(spec: JobSpec, built: Built, train: Batches) -> str | None:
@@ -111,6 +114,8 @@ def why_not_captured(spec: JobSpec, built: Built, train: Batches) -> str | None:
         return "the signals are not resident on a GPU"
     if not built.moves_batches:
         return f"{spec.model.name} draws from torch's generator"
+    if spec.augment:
+        return "augmentation draws on the host"
     return "deterministic runs step one by one" if spec.training.deterministic else None
 
 
