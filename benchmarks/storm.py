@@ -1,7 +1,7 @@
 """Kill storm: tiny training jobs while processes are killed, frozen and restarted at random, by seed.
 
-`python -m benchmarks.storm --seconds 60 --seed 1` counts what was lost, repeated or changed; `--mode` runs plain
-Celery through the same storm. Knows the queue from outside only: processes, the store, files.
+`python -m benchmarks.storm --seconds 60 --seed 1` counts what was lost, repeated or changed; benchmarks/plain_celery.py
+puts plain Celery through the same. Knows the queue from outside only: processes, the store, files.
 """
 
 import argparse
@@ -292,6 +292,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, help="made there if it is empty")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     folder = args.folder or Path(tempfile.mkdtemp(prefix="storm-"))
     stack = Stack(folder, make_data(args.data or folder / "data"), args.lease)
     try:
