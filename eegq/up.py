@@ -107,7 +107,7 @@ class Stack:
         found = _last_json(probe)
         self.gpu = found.get("device")
         if self.gpu:
-            say(f"GPU worker on {self.gpu} ({found.get('name', 'unnamed')})")
+            say(f"GPU worker on {self.gpu} ({found.get('description', 'unnamed')})")
             _worker(self.children, "worker-gpu", "gpu", {**self.env, "EEGQ_DEVICE": self.gpu})
         else:
             say(f"no GPU worker: {found.get('reason') or 'no GPU passes its first check'}; auto jobs run on the CPU")

@@ -20,6 +20,7 @@ class FaultKind(StrEnum):
     KERNEL_FAILED = "kernel_failed"  # one operation failed; the context lives
     CONTEXT_LOST = "context_lost"
     DEVICE_LOST = "device_lost"
+    HARDWARE = "hardware"  # uncorrectable memory, off the bus, or the driver holds a process: a person must look
     UNSUPPORTED = "unsupported"  # no code for this card in the build
     WRONG_RESULT = "wrong_result"  # an audit or a device test found wrong numbers
     HANG = "hang"
@@ -42,6 +43,7 @@ SCOPE = {
     FaultKind.KERNEL_FAILED: Scope.BATCH,
     FaultKind.CONTEXT_LOST: Scope.DEVICE,
     FaultKind.DEVICE_LOST: Scope.DEVICE,
+    FaultKind.HARDWARE: Scope.DEVICE,
     FaultKind.UNSUPPORTED: Scope.DEVICE,
     FaultKind.WRONG_RESULT: Scope.DEVICE,
     FaultKind.HANG: Scope.DEVICE,

@@ -10,7 +10,7 @@ import redis
 
 from jobs import keys
 from jobs.connection import Scripts, away_is_unavailable
-from jobs.device import DeviceHealth, Health
+from jobs.device import DeviceHealth
 from jobs.job import Pool
 
 WORKER_TTL_S = 15.0
@@ -124,7 +124,4 @@ class Fleet:
             version, record = self._redis.hmget(keys.device(device_id), "version", "record")
         if record is None:
             return DeviceHealth(device_id), version or "0"
-        fields = json.loads(record)
-        return DeviceHealth(
-            **{**fields, "health": Health(fields["health"]), "deaths": tuple(fields["deaths"])}
-        ), version
+        return DeviceHealth.from_dict(json.loads(record)), version

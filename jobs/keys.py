@@ -24,6 +24,7 @@ ticket:{id}              hash    a batch ticket's state and answer              
 datasets                 hash    registered name -> JSON list of sources                      for ever
 errand:{kind}:{id}       hash    a submission.zip or a dataset's preflight: state, report     30 days
 counts:{what}            hash    totals for Prometheus: steps by device and outcome, requeues  for ever
+unfiled                  set     ended job ids whose run folder does not say so yet            while not empty
 reaper                   string  when a reaper last ran (ms)                                  for ever
 """
 
@@ -37,6 +38,7 @@ ALL_EVENTS = PREFIX + "events"
 DEVICES = PREFIX + "devices"
 DATASETS = PREFIX + "datasets"
 LEASES = PREFIX + "leases"
+UNFILED = PREFIX + "unfiled"
 STEP_COUNTS = PREFIX + "counts:steps"
 REQUEUE_COUNTS = PREFIX + "counts:requeues"
 

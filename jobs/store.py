@@ -63,11 +63,12 @@ class JobStore:
         Raises IdempotencyConflict, QuotaExceeded.
         """
         body = spec.model_dump_json()
-        digest = hashlib.sha256(f"{body} {parent_id}".encode()).hexdigest()
+        resumes = json.dumps(asdict(checkpoint)) if checkpoint else ""
+        digest = hashlib.sha256(f"{body} {parent_id} {resumes}".encode()).hexdigest()
         answer, what = self._run(
             "submit", new_job_id(), owner, body, json.dumps(list(sources)), spec.priority, spec.placement,
             max_active, idempotency_key, digest, parent_id, int(spec.gpu_wait_s * 1000),
-            json.dumps(asdict(checkpoint)) if checkpoint else "",
+            resumes,
         )  # fmt: skip
         if answer == "conflict":
             raise IdempotencyConflict(f"this Idempotency-Key belongs to {what}, which has another body")
@@ -220,6 +221,16 @@ class JobStore:
         )
         self._fenced(claim, answer)
 
+    def unfiled(self) -> list[str]:
+        """Jobs that have ended and whose run folder does not say so yet."""
+        with away_is_unavailable():
+            return sorted(self._redis.smembers(keys.UNFILED))
+
+    def filed(self, job_id: str) -> None:
+        """Its run folder holds all there is to know of it."""
+        with away_is_unavailable():
+            self._redis.srem(keys.UNFILED, job_id)
+
     @staticmethod
     def _fenced(claim: Claim, answer: str) -> None:
         if answer == "stale":
@@ -229,8 +240,8 @@ class JobStore:
 
     def reap(self, lease_s: float) -> list[str]:
         """Takes back jobs whose lease ran out; their ids. After an outage extends every lease once instead."""
-        jitter = secrets.randbelow(1000) / 1000
-        what, *ids = self._run("reap", int(lease_s * 1000), OUTAGE_MS, LOSS_BUDGET, jitter)
+        jitter, lease_ms = secrets.randbelow(1000) / 1000, int(lease_s * 1000)
+        what, *ids = self._run("reap", lease_ms, min(OUTAGE_MS, lease_ms), LOSS_BUDGET, jitter)
         return ids if what == "reaped" else []
 
 

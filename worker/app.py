@@ -7,7 +7,7 @@ import multiprocessing
 import os
 from functools import cache
 
-from celery.signals import worker_process_init, worker_ready, worker_shutting_down
+from celery.signals import worker_init, worker_process_init, worker_ready, worker_shutting_down
 
 from jobs.dispatch import celery_app
 from jobs.job import Pool
@@ -38,9 +38,20 @@ def chosen_device() -> str:
     return "cpu" if settings.pool is Pool.CPU else os.environ["EEGQ_CHOSEN_DEVICE"]
 
 
+@cache
+def keeper() -> Keeper:
+    """Of the parent process."""
+    return Keeper(open_services(settings, app, redis_url, chosen_device(), settings.cores(), _draining.is_set))
+
+
+@worker_init.connect
+def _vet_device(**_: object) -> None:
+    keeper().vet()
+
+
 @worker_ready.connect
-def _start_keeper(sender: object, **_: object) -> None:
-    Keeper(open_services(settings, app, redis_url, chosen_device(), settings.cores(), _draining.is_set)).start()
+def _start_keeper(**_: object) -> None:
+    keeper().start()
 
 
 @worker_process_init.connect

@@ -9,6 +9,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
+
 from jobs.errors import StaleFence, StoreUnavailable
 from jobs.failover import Fail, Requeue, decide
 from jobs.fault import Fault, FaultKind
@@ -28,6 +30,9 @@ LOOK_WHILE_MOVING_S = 0.02
 CANCEL_GRACE_S = 3.0
 PATIENCE_RETRY_S = 1.0
 LONGEST_BACKOFF_S = 60.0
+FIRST_WORD_S = 60.0  # importing the libraries on a busy machine
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -57,10 +62,7 @@ Ending = Succeeded | Stopped | Faulted | Superseded
 
 def run(services: Services) -> bool:
     """Takes one job of the worker's pool to its next state; whether there was one."""
-    claim = services.store.claim(
-        services.settings.pool, worker=services.name, device=services.device,
-        lease_s=services.settings.lease_s, volume=services.volume,
-    )  # fmt: skip
+    claim = None if services.draining() else services.claim()
     if claim is None:
         return False
     attempt = Attempt(claim, services)
@@ -74,31 +76,38 @@ class Attempt:
     def __init__(self, claim: Claim, services: Services) -> None:
         self.claim, self.services = claim, services
         self.folder = RunFolder(services.settings.runs, claim.job.id)
-        self.lease = Lease(services.store, claim, services.settings.lease_s, services.settings.beat_s)
+        self.lease = Lease(services.store, claim, services.settings.lease_s, services.settings.beat_every_s)
         self.reporter = Reporter(services.store, services.ledger, claim)
         self.handoffs = HandOffs(claim, self.folder, services.volume, services.tickets, services.bell)
         self.watchdog = Watchdog()
         self._ordered: tuple[str, float] | None = None
         self._ending: Ending | None = None
+        self._trainer: Trainer | None = None
 
     # --- start and watch ------------------------------------------------------------------------------------------
 
     def start_and_watch(self) -> Ending:
         try:
-            self.folder.prepare(self.claim)
-        except OSError as error:
-            return Faulted(Fault(FaultKind.STORAGE, f"the run folder cannot be written: {error}"))
-        trainer = self.services.take_trainer()
-        trainer.start(self._arguments(), self.folder.log)
-        self.watchdog.heard(60.0, time.monotonic())
-        self.reporter.event("phase", {"phase": "loading", "trainer_pid": trainer.pid}, {"phase": "loading"})
-        try:
-            return self._watch(trainer)
+            return self._watch(self._start())
         except StaleFence:
-            trainer.stop(term_grace_s=0)
             return Superseded()
+        except OSError as error:
+            return self._without_disk(error)
+        except Exception as error:
+            log.exception("supervisor", job=self.claim.job.id)
+            return Faulted(Fault(FaultKind.INTERNAL, f"{type(error).__name__}: {error}", hint="see the worker's log"))
         finally:
+            if self._trainer is not None:
+                self._trainer.stop(term_grace_s=0)
             self.services.prepare_spare()
+
+    def _start(self) -> Trainer:
+        self.folder.prepare(self.claim)
+        trainer = self._trainer = self.services.take_trainer()
+        trainer.start(self._arguments(), self.folder.log)
+        self.watchdog.heard(FIRST_WORD_S, time.monotonic())
+        self.reporter.event("phase", {"phase": "loading", "trainer_pid": trainer.pid}, {"phase": "loading"})
+        return trainer
 
     def _watch(self, trainer: Trainer) -> Ending:
         """Until the trainer's pipe closes: pass on what it says, beat the lease, pass orders, mind its promises."""
@@ -121,6 +130,8 @@ class Attempt:
             case "phase" | "preprocessing":
                 data.setdefault("phase", message["type"])
                 self.reporter.event("phase", data, {"phase": data["phase"]})
+                if data["phase"] == "training":
+                    self.services.prepare_spare()
             case "progress":
                 self.reporter.event("progress", data, {"progress": data})
             case "metrics":
@@ -131,8 +142,7 @@ class Attempt:
             case "commit":
                 self.reporter.steps(data["first"], data["last"], data["device"], data["reason"])
             case "checkpoint":
-                path = self.folder.relative(data["path"])
-                self.reporter.checkpoint(Checkpoint(data["step"], path, self.services.volume, data["digest"]))
+                self._hear_checkpoint(data, trainer)
             case "ticket":
                 self.handoffs.send(data, self.reporter, trainer)
             case "fault":
@@ -148,9 +158,18 @@ class Attempt:
 
     def _hear_metrics(self, row: dict[str, Any]) -> None:
         row = {**row, "attempt": self.claim.attempt, "at": time.time()}
-        self.folder.add_metrics(row)
         best = {"metric": "nrmse", "value": row["best"], "epoch": row["best_epoch"], "baseline": row["baseline"]}
         self.reporter.event("metrics", row, {"best": best})
+        self.reporter.then(lambda: self.folder.add_metrics(row))
+
+    def _hear_checkpoint(self, data: dict[str, Any], trainer: Trainer) -> None:
+        path = self.folder.relative(data["path"])
+
+        def published() -> None:
+            trainer.send("published", step=data["step"])
+            self.folder.forget_before(self.claim.fence)
+
+        self.reporter.checkpoint(Checkpoint(data["step"], path, self.services.volume, data["digest"]), published)
 
     def _hear_batch_fault(self, fault: Fault) -> None:
         self.reporter.event("fault", {**fault.to_dict(), "scope": fault.scope})
@@ -167,13 +186,15 @@ class Attempt:
             name, since = self._ordered
             grace_s = CANCEL_GRACE_S if name == "cancel" else self.services.settings.drain_s
             if time.monotonic() - since > grace_s:
-                trainer.stop(term_grace_s=0)
+                trainer.stop(term_grace_s=0, meanwhile=self.lease.keep)
                 self._ending = Stopped(name)
 
     def _after_its_end(self, trainer: Trainer) -> Ending:
-        status = trainer.wait()
+        status = trainer.wait(self.lease.keep)
         if self._ending is not None:
             return self._ending
+        if status is None:
+            return Faulted(Fault(FaultKind.HANG, "the trainer cannot be killed", device=self.services.device))
         return Faulted(classify_exit(
             status, trainer.last_words(), killed_for_memory=trainer.was_killed_for_memory(),
             accelerator=self.services.settings.pool is Pool.GPU, device=self.services.device,
@@ -181,7 +202,7 @@ class Attempt:
 
     def _end_hang(self, trainer: Trainer) -> Ending:
         trainer.dump_stacks()
-        died = trainer.stop()
+        died = trainer.stop(meanwhile=self.lease.keep)
         told = "it was ended" if died else "it cannot be killed: the driver holds it"
         return Faulted(
             Fault(FaultKind.HANG, f"the trainer broke its promise to report; {told}", device=self.services.device)
@@ -204,8 +225,12 @@ class Attempt:
 
     def settle(self, ending: Ending) -> None:
         """Writes the outcome, waiting for Redis as long as it takes; a job that is no longer ours is left alone."""
+        blamed = not isinstance(ending, Faulted)
         while True:
             try:
+                if isinstance(ending, Faulted) and not blamed:
+                    self.services.blame_device(ending.fault)
+                    blamed = True
                 if self.reporter.flush():
                     self._settle(ending)
                     return
@@ -213,12 +238,15 @@ class Attempt:
                 return
             except StoreUnavailable:
                 pass
+            except OSError as error:
+                ending = self._without_disk(error)
             time.sleep(PATIENCE_RETRY_S)
 
     def _settle(self, ending: Ending) -> None:
         store = self.services.store
         match ending:
             case Succeeded(artifacts):
+                self.folder.adopt_results(self.claim.fence)
                 store.settle(self.claim, JobState.SUCCEEDED, artifacts=artifacts)
             case Stopped("cancel"):
                 store.settle(self.claim, JobState.CANCELLED)
@@ -230,12 +258,15 @@ class Attempt:
                 self._apply(fault)
             case Superseded():
                 return
-        self._write_files()
+        self.services.file(self.claim.job.id)
+
+    def _without_disk(self, error: OSError) -> Faulted:
+        self.reporter.forget()
+        return Faulted(Fault(FaultKind.STORAGE, f"the run folder cannot be written: {error}"))
 
     def _apply(self, fault: Fault) -> None:
         """The decision about a fault, applied."""
         store, job = self.services.store, self.services.store.get(self.claim.job.id)
-        self.services.blame_device(fault)
         decision = decide(fault, pool=self.services.settings.pool, policy=job.spec.failover, crashes=job.crashes)
         match decision:
             case Fail(reason):
@@ -252,8 +283,3 @@ class Attempt:
             self.claim, pool, fault, crashed=decision.crashed, delay_s=delay_s if decision.backoff else 0.0
         )
         self.services.ring(pool)
-
-    def _write_files(self) -> None:
-        job_id = self.claim.job.id
-        job = self.services.store.get(job_id)
-        self.folder.close(job, self.services.store.events(job_id, limit=10_000), self.services.ledger.runs(job_id))

@@ -56,7 +56,9 @@ class LaneProcess:
         ]  # fmt: skip
         if settings.user_code:
             command += ["--user-code", str(settings.user_code.resolve())]
-        self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
+        self._process = subprocess.Popen(
+            command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, start_new_session=True
+        )
         theirs.close()
 
     @property

@@ -18,6 +18,10 @@ class Lease:
     beat_s: float
     _beaten_at: float = 0.0
 
+    def keep(self) -> None:
+        """A beat where one is due, while orders do not matter any more. Raises StaleFence."""
+        self.beat_if_due()
+
     def beat_if_due(self) -> tuple[bool, bool]:
         """(cancel requested, pause requested). Raises StaleFence."""
         now = time.monotonic()

@@ -6,12 +6,14 @@ import threading
 
 import structlog
 
+from jobs.connection import connect
 from jobs.dispatch import Bell, celery_app
 from jobs.errors import StoreUnavailable
 from jobs.fleet import Fleet
 from jobs.job import Pool
 from jobs.spec import Placement
 from jobs.store import JobStore
+from worker.settings import WorkerSettings
 
 EVERY_S = 2.0
 
@@ -23,15 +25,13 @@ def sweep(store: JobStore, fleet: Fleet, bell: Bell, lease_s: float) -> list[str
     reaped = store.reap(lease_s)
     auto = fleet.backlog(Placement.AUTO).depth
     for pool in Pool:
-        if fleet.backlog(pool).depth + auto and not bell.waiting(pool):
+        wanted = min(fleet.backlog(pool).depth + auto, max(1, fleet.ready(pool)))
+        for _ in range(wanted - bell.waiting(pool)):
             bell.ring(Placement(pool.value))
     return reaped
 
 
 def main() -> int:
-    from jobs.connection import connect
-    from worker.settings import WorkerSettings
-
     settings = WorkerSettings()
     client = connect(settings.url())
     store, fleet, bell = JobStore(client), Fleet(client), Bell(celery_app(settings.url()))
@@ -44,7 +44,7 @@ def main() -> int:
                 log.info("reaped", job=job_id)
         except StoreUnavailable as error:
             log.warning("redis_away", error=str(error))
-        stop.wait(EVERY_S)
+        stop.wait(min(EVERY_S, settings.lease_s / 3))
     return 0
 
 

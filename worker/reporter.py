@@ -50,10 +50,22 @@ class Reporter:
     def resumed(self, step: int) -> None:
         self._outbox.append(lambda: self._ledger.resume(self._claim, step))
 
-    def checkpoint(self, checkpoint: Checkpoint) -> None:
-        """Published after the rows of its steps."""
+    def checkpoint(self, checkpoint: Checkpoint, then: Write) -> None:
+        """Published after the rows of its steps; `then` follows once it is."""
         self._seal_steps()
         self._outbox.append(lambda: self._store.publish(self._claim, checkpoint))
+        self._outbox.append(then)
+
+    def then(self, write: Write) -> None:
+        """Once all before it is written under the fence, so a zombie never gets there. It must bear a repetition."""
+        self._seal_events()
+        self._outbox.append(write)
+
+    def forget(self) -> None:
+        """What was not sent yet has not happened: the job goes on from its last published checkpoint."""
+        self._outbox.clear()
+        self._events.clear()
+        self._steps = None
 
     def flush_if_due(self) -> None:
         """Raises StaleFence."""

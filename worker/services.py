@@ -3,21 +3,26 @@
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from celery import Celery
 
 from jobs.connection import connect
-from jobs.device import after_fault
+from jobs.device import after_fault, blames_the_job
 from jobs.dispatch import Bell
 from jobs.errors import StoreUnavailable
 from jobs.fault import Fault, Scope
 from jobs.fleet import Fleet
-from jobs.job import Pool
+from jobs.job import Claim, Pool
 from jobs.ledger import Ledger
 from jobs.spec import Placement
 from jobs.store import JobStore
 from jobs.tickets import Tickets
+from worker.archive import file_job, file_the_rest
+from worker.devices import cache
+from worker.devices.bootrecord import BootRecords
 from worker.runfolder import volume_id
 from worker.settings import WorkerSettings
 from worker.trainer import Trainer
@@ -40,6 +45,16 @@ class Services:
     draining: Callable[[], bool]
     _spare: Trainer | None = None
 
+    def claim(self) -> Claim | None:
+        """The next job for this worker; None too while Redis is away: the reaper rings again."""
+        settings = self.settings
+        try:
+            return self.store.claim(
+                settings.pool, worker=self.name, device=self.device, lease_s=settings.lease_s, volume=self.volume
+            )
+        except StoreUnavailable:
+            return None
+
     def take_trainer(self) -> Trainer:
         """The warm spare if it lives, else a fresh one."""
         spare, self._spare = self._spare, None
@@ -49,10 +64,30 @@ class Services:
         if self.settings.warm_spare and self._spare is None and not self.draining():
             self._spare = Trainer()
 
-    def blame_device(self, fault: Fault) -> None:
-        """The breaker hears of a fault on this worker's accelerator."""
-        if self.settings.pool is Pool.GPU and fault.scope in BLAMED:
-            self.fleet.change(self.device, lambda device: after_fault(device, fault, time.time()))
+    @property
+    def boot_records(self) -> BootRecords:
+        """What this machine's devices are busy with, in case it goes down."""
+        return BootRecords(self.settings.cache / "boot")
+
+    @property
+    def tests_cache(self) -> Path:
+        return self.settings.cache / "device-tests.json"
+
+    def blame_device(self, fault: Fault, job_id: str = "") -> None:
+        """The breaker hears of a fault on this worker's accelerator, unless the job kills every device it is given."""
+        if self.settings.pool is not Pool.GPU or fault.scope not in BLAMED:
+            return
+        cache.forget(self.tests_cache)
+        if not blames_the_job(job_id, self.device, [health for health, _ in self.fleet.devices()]):
+            self.fleet.change(self.device, lambda device: after_fault(device, fault, time.time(), job_id))
+
+    def file(self, job_id: str) -> None:
+        """The job's record as files; what fails here is made up for by the keeper."""
+        with suppress(StoreUnavailable, OSError):
+            file_job(self.store, self.ledger, self.settings.runs, job_id)
+
+    def file_the_rest(self) -> None:
+        file_the_rest(self.store, self.ledger, self.settings.runs, self.volume)
 
     def ring(self, pool: Placement) -> None:
         """A ring that is lost is made up for by the reaper."""

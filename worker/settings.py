@@ -36,6 +36,11 @@ class WorkerSettings(BaseSettings):
         50.0, gt=0, description="how long a trainer may take to its checkpoint when the worker stops"
     )
 
+    @property
+    def beat_every_s(self) -> float:
+        """Three beats a lease at least."""
+        return min(self.beat_s, self.lease_s / 3)
+
     def url(self) -> str:
         """The Redis URL with its user and password put in."""
         if self.redis_password_file is None:

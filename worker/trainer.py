@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +19,18 @@ KILL_GRACE_S = 30.0
 LAST_WORDS = 4000
 
 
+def nothing() -> None:
+    return
+
+
 class Trainer:
     """Must be spawned from the main thread: the kernel ties its life to the thread that started it."""
 
     def __init__(self) -> None:
         self._channel, theirs = pair()
         command = [
-            sys.executable,
-            "-m",
-            "worker.training",
-            "--channel",
-            str(theirs.fileno()),
-            "--parent",
-            str(os.getpid()),
-        ]
+            sys.executable, "-m", "worker.training", "--channel", str(theirs.fileno()), "--parent", str(os.getpid()),
+        ]  # fmt: skip
         self._process = subprocess.Popen(
             command, pass_fds=[theirs.fileno()], start_new_session=True, stdin=subprocess.DEVNULL
         )
@@ -68,27 +67,30 @@ class Trainer:
         except PipeClosed:
             return [], True
 
-    def wait(self) -> int:
-        """Its exit status, like Popen's: negative is a signal. Ends what a closed pipe left running."""
-        try:
-            status = self._process.wait(TERM_GRACE_S)
-        except subprocess.TimeoutExpired:
-            self.stop()
-            status = self._process.wait()
+    def wait(self, meanwhile: Callable[[], None] = nothing) -> int | None:
+        """Its exit status, like Popen's: negative is a signal. Ends what a closed pipe left running; None where even
+        that fails. `meanwhile` is called often."""
+        if not self._ends_within(TERM_GRACE_S, meanwhile):
+            self.stop(meanwhile=meanwhile)
+        self._signal_group(signal.SIGKILL)
         self._channel.close()
-        return status
+        return self._process.poll()
 
-    def stop(self, term_grace_s: float = TERM_GRACE_S) -> bool:
+    def stop(self, term_grace_s: float = TERM_GRACE_S, meanwhile: Callable[[], None] = nothing) -> bool:
         """TERM to the group, then KILL; whether it died. A process stuck in the driver survives even that."""
         for sig, grace_s in ((signal.SIGTERM, term_grace_s), (signal.SIGKILL, KILL_GRACE_S)):
             self._signal_group(sig)
-            until = time.monotonic() + grace_s
-            while time.monotonic() < until:
-                if not self.alive:
-                    self._signal_group(signal.SIGKILL)
-                    return True
-                time.sleep(0.02)
+            if self._ends_within(grace_s, meanwhile):
+                self._signal_group(signal.SIGKILL)
+                return True
         return False
+
+    def _ends_within(self, grace_s: float, meanwhile: Callable[[], None]) -> bool:
+        until = time.monotonic() + grace_s
+        while self.alive and time.monotonic() < until:
+            meanwhile()
+            time.sleep(0.02)
+        return not self.alive
 
     def dump_stacks(self) -> None:
         """Every thread's stack goes to its log."""
@@ -114,10 +116,19 @@ class Trainer:
             return
 
 
-def oom_kills() -> int:
-    """How often the kernel has killed for memory in this cgroup (0 where it cannot be read)."""
+def oom_kills(root: Path = Path("/")) -> int:
+    """How often the kernel has killed for memory: in this cgroup where that is counted, else on this machine."""
+    group = next((line[3:].strip() for line in _lines(root / "proc/self/cgroup") if line.startswith("0::")), "/")
+    mounted = root / "sys/fs/cgroup"
+    for counts in (mounted / group.lstrip("/") / "memory.events", mounted / "memory.events", root / "proc/vmstat"):
+        kills = [int(line.split()[1]) for line in _lines(counts) if line.startswith("oom_kill ")]
+        if kills:
+            return kills[0]
+    return 0
+
+
+def _lines(path: Path) -> list[str]:
     try:
-        lines = Path("/sys/fs/cgroup/memory.events").read_text().splitlines()
+        return path.read_text().splitlines()
     except OSError:
-        return 0
-    return sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
+        return []

@@ -10,10 +10,7 @@ local LOOK = 32
 local health = redis.call('HGET', P .. 'device:' .. device, 'health')
 if health and health ~= 'healthy' then return {} end
 
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'delayed', 0, now, 'LIMIT', 0, 64)) do
-  redis.call('ZREM', P .. 'delayed', id)
-  offer(id)
-end
+promote()
 
 local gpu_beats = redis.call('ZCOUNT', P .. 'workers:gpu', now, '+inf') > 0
 

@@ -40,6 +40,13 @@ local function offer(id)  -- into the pending set, at the place its first submit
   redis.call('ZADD', P .. 'owners:' .. pool, 'NX', 0, owner)
 end
 
+local function promote()  -- jobs whose backoff is over may be found by a claim again
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'delayed', 0, now, 'LIMIT', 0, 64)) do
+    redis.call('ZREM', P .. 'delayed', id)
+    offer(id)
+  end
+end
+
 local function enqueue(id, pool, delay_ms)
   set(id, 'pool', pool, 'queued_ms', now)
   if get(id, 'held') == '1' then return end
@@ -63,6 +70,7 @@ local function finish(id, state, error)
   set(id, 'finished_ms', now)
   if error and error ~= '' then set(id, 'error', error) end
   redis.call('SREM', P .. 'active:' .. get(id, 'owner'), id)
+  redis.call('SADD', P .. 'unfiled', id)
   redis.call('PEXPIRE', job_key(id) .. ':events', KEEP_MS)
   redis.call('PEXPIRE', job_key(id) .. ':ledger', KEEP_MS)
 end

@@ -1,10 +1,11 @@
--- Take back the jobs whose lease ran out. After an outage (of Redis or of every reaper) all leases are extended once instead.
+-- Take back the jobs whose lease ran out, and end backoffs that are over. After an outage (of Redis or of every reaper) all leases are extended once instead.
 -- A job that was lost too often without a newer checkpoint fails as poison.
 -- ARGV: lease_ms, outage_ms, loss_budget, jitter in [0, 1)
 -- Returns: {'extended', n} | {'reaped', id, ...}
 local lease_ms, outage_ms, budget, jitter = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local last = tonumber(redis.call('GET', P .. 'reaper') or '0')
 redis.call('SET', P .. 'reaper', now)
+promote()
 if now - last > outage_ms then
   local held = redis.call('ZRANGE', P .. 'leases', 0, -1)
   for _, id in ipairs(held) do redis.call('ZADD', P .. 'leases', 'XX', now + lease_ms, id) end

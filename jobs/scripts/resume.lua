@@ -1,4 +1,5 @@
--- An attempt starts at step k: rows at k and after are superseded (a run that spans k is split). ARGV: id, fence, k
+-- An attempt starts at step k: rows at k and after are superseded (a run that spans k is split).
+-- A checkpoint beyond k was found damaged and is forgotten. ARGV: id, fence, k
 -- Returns: 'ok' | 'stale' | 'gap'
 local id, fence, k = ARGV[1], ARGV[2], tonumber(ARGV[3])
 if not live(id, fence) then return 'stale' end
@@ -23,4 +24,6 @@ for _, text in ipairs(runs) do
   end
 end
 set(id, 'next_step', k)
+local checkpoint = get(id, 'checkpoint')
+if checkpoint and cjson.decode(checkpoint).step > k then redis.call('HDEL', job_key(id), 'checkpoint') end
 return 'ok'

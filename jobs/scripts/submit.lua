@@ -1,4 +1,4 @@
--- Make a job, once per Idempotency-Key.
+-- Make a job, once per Idempotency-Key; the key of a job that was deleted is free again.
 -- ARGV: id, owner, spec, sources, priority, pool, max_active, idempotency key or '', digest of the body, parent or '', gpu_wait_ms,
 --   checkpoint to start from (JSON with step) or ''
 -- Returns: {'created', id} | {'replayed', id} | {'conflict', id} | {'quota', active}
@@ -9,7 +9,7 @@ if idem ~= '' then
   local seen = redis.call('GET', idem_key)
   if seen then
     local first, body = seen:match('^(%S+) (%S+)$')
-    return {body == digest and 'replayed' or 'conflict', first}
+    if redis.call('EXISTS', job_key(first)) == 1 then return {body == digest and 'replayed' or 'conflict', first} end
   end
 end
 if redis.call('EXISTS', job_key(id)) == 1 then return {'replayed', id} end

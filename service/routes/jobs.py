@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from jobs.errors import SpecRefused, WrongState
+from jobs.fault import FaultKind
 from jobs.job import Job, JobState, Pool
 from jobs.spec import JobId, JobSpec
 from service import door, ringing
@@ -70,6 +71,7 @@ def list_jobs(
     dataset: Annotated[str | None, Query(max_length=64)] = None,
     tag: Annotated[str | None, Query(max_length=128)] = None,
     owner: Annotated[str | None, Query(max_length=64)] = None,
+    reason: Annotated[FaultKind | None, Query(description="what a job failed of, e.g. `poison`")] = None,
     created_after: Annotated[IsoMoment | None, Query(description="ISO 8601; UTC where it names no zone")] = None,
     after: Annotated[JobId | None, Query(description="the last job of the page in front")] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
@@ -83,12 +85,14 @@ def list_jobs(
             and (dataset is None or job.spec.dataset.name == dataset)
             and (tag is None or tag in job.spec.tags)
             and (owner is None or job.owner == owner)
+            and (reason is None or (job.error is not None and job.error.kind is reason))
         )
 
     since = created_after.timestamp() if created_after else 0.0
     jobs = backend.store.page(state=status, before=after, limit=limit + 1, since=since, match=match)
     page, more = jobs[:limit], len(jobs) > limit
-    filters = {"status": status, "pool": pool, "model": model, "dataset": dataset, "tag": tag, "owner": owner}
+    filters = {"status": status, "pool": pool, "model": model, "dataset": dataset, "tag": tag, "owner": owner,
+               "reason": reason}  # fmt: skip
     if more:
         response.headers["Link"] = _next_link(root, page[-1].id, limit, {**filters, "created_after": created_after})
     return JobPage(data=[job_view(job, root) for job in page], has_more=more, after=page[-1].id if more else None)

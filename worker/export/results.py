@@ -1,13 +1,15 @@
 """The results folder of a finished run: scores beside baselines, predictions, weights. Knows no queue."""
 
+import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from worker.data.prepare import Prepared
 from worker.data.windows import WindowIndex
@@ -17,9 +19,11 @@ from worker.training.parts import Parts
 from worker.training.score import scores
 
 
-def write_results(parts: Parts, progress: Progress, folder: Path) -> dict[str, Any]:
-    """Scores the best weights once more and writes results/; the artefacts' names and sizes."""
-    results = folder / "results"
+def write_results(parts: Parts, progress: Progress, results: Path) -> dict[str, Any]:
+    """Scores the best weights once more and writes the folder `results`; the artefacts' names and sizes.
+
+    Raises OSError where the disk is full.
+    """
     results.mkdir(parents=True, exist_ok=True)
     take_best(parts)
     index = parts.data.validation
@@ -57,8 +61,10 @@ def write_predictions(results: Path, index: WindowIndex, predicted: np.ndarray) 
 def write_weights(results: Path, parts: Parts) -> None:
     """The plain state_dict, as safetensors and as the .pt that the challenge wants."""
     weights = {n: t.detach().cpu().contiguous().clone() for n, t in parts.state.model.state_dict().items()}
-    save_file(weights, results / "weights.safetensors")
-    torch.save(weights, results / "weights.pt")
+    (results / "weights.safetensors").write_bytes(save(weights))
+    buffer = io.BytesIO()  # torch.save into a file turns a full disk into a RuntimeError
+    torch.save(weights, buffer)
+    (results / "weights.pt").write_bytes(buffer.getvalue())
 
 
 def model_card(parts: Parts) -> dict[str, Any]:
@@ -82,11 +88,18 @@ def model_card(parts: Parts) -> dict[str, Any]:
 def write_data_report(data: Prepared, folder: Path) -> None:
     """preflight.json, preflight.html and split.json, written before the first step."""
     write_json(folder / "preflight.json", data.preflight.to_dict())
-    (folder / "preflight.html").write_text(data.preflight.to_html())
+    write_text(folder / "preflight.html", data.preflight.to_html())
     write_json(folder / "split.json", data.split)
     for name, source in data.custom_sources.items():
-        (folder / name).write_text(source)
+        write_text(folder / name, source)
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+    write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Whole or not at all: two attempts may write the same file at once."""
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part.write_text(text)
+    os.replace(part, path)

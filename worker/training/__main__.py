@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import traceback
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -69,7 +70,8 @@ def wait_warm(channel: Channel) -> int:
             pass
     except PipeClosed:
         return 0
-    write_to(orders[0]["log"])
+    with suppress(OSError):  # without a log, a full disk can still be reported
+        write_to(orders[0]["log"])
     return end(PipeReports(channel), parse(orders[0]["argv"]))
 
 
@@ -100,7 +102,8 @@ def end(reports: Reports, args: argparse.Namespace) -> int:
     except Exception as error:  # noqa: BLE001 - the trainer's outer door: whatever it was becomes a Fault
         fault = fault_of(error)
         if fault.kind in (FaultKind.INTERNAL, FaultKind.USER_CODE):
-            traceback.print_exc()
+            with suppress(OSError):
+                traceback.print_exc()
         reports.tell("failed", fault=fault.to_dict())
         return 1
 
@@ -138,7 +141,12 @@ def run(orders: Orders, reports: Reports) -> dict[str, Any]:
     reports.tell("resume", START_S, step=loop.k, fast=parts.built.fast, parameters=parts.built.n_parameters)
     progress = loop.run()
     reports.tell("phase", START_S, phase="exporting")
-    return write_results(parts, progress, orders.folder)
+    return write_results(parts, progress, orders.folder / results_name(orders.fence))
+
+
+def results_name(fence: int) -> str:
+    """Under a supervisor an attempt's results are set aside: they become the job's when it has won."""
+    return f".results.{fence}" if fence else "results"
 
 
 def fault_of(error: BaseException) -> Fault:

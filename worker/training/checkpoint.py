@@ -1,4 +1,6 @@
-"""Checkpoints: the state at step k on disk, whole or not at all. Written in the background, two are kept.
+"""Checkpoints: the state at step k on disk, whole or not at all. Written in the background.
+
+One may go only when a later one is where the job would resume: until somebody confirms that, it stays.
 
 A folder holds state.safetensors and state.json (scalars and the digest). Knows names and bytes, not their meaning.
 """
@@ -9,6 +11,7 @@ import os
 import shutil
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +23,7 @@ from torch import Tensor
 
 from worker.training.errors import CheckpointDamaged
 
-KEPT = 2
+UNCONFIRMED = 4  # so many may lie there before the writer waits: a queue that is away must not fill the disk
 
 
 @dataclass(frozen=True)
@@ -34,15 +37,18 @@ class Written:
 
 
 def write(folder: Path, tensors: dict[str, Tensor], scalars: dict[str, Any]) -> str:
-    """Makes `folder` appear complete (write, fsync, rename, fsync of the parent); its SHA-256."""
+    """Makes `folder` appear complete (write, fsync, rename, fsync of the parent); its SHA-256.
+
+    One that is there is left alone: a step has one state, and the job may be about to resume there.
+    """
+    if folder.exists():
+        return json.loads((folder / "state.json").read_bytes())["digest"]
     data = save({name: t.contiguous() for name, t in tensors.items()})
     digest = hashlib.sha256(data).hexdigest()
     parts = folder.with_name(f".{folder.name}.{os.getpid()}")
     parts.mkdir(parents=True, exist_ok=True)
     _write_synced(parts / "state.safetensors", data)
     _write_synced(parts / "state.json", json.dumps({**scalars, "digest": digest}).encode())
-    if folder.exists():
-        shutil.rmtree(folder)
     os.replace(parts, folder)
     _sync_folder(folder.parent)
     return digest
@@ -60,6 +66,18 @@ def read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise CheckpointDamaged(f"{folder.name}: {error}") from error
 
 
+def read_or_older(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The checkpoint, or where it is damaged the newest sound one of the same attempt. Raises CheckpointDamaged."""
+    try:
+        return read(folder)
+    except CheckpointDamaged as error:
+        for step in sorted(_steps(folder.parent), reverse=True):
+            if step < int(folder.name):
+                with suppress(CheckpointDamaged):
+                    return read(folder.parent / str(step))
+        raise error
+
+
 class Writer:
     """Writes one checkpoint at a time in a thread; `done()` hands over what has become durable since the last call."""
 
@@ -68,10 +86,20 @@ class Writer:
         self._thread: threading.Thread | None = None
         self._finished: list[Written] = []
         self._error: OSError | None = None
+        self._confirmed = -1
 
     @property
     def busy(self) -> bool:
         return self._thread is not None and self._thread.is_alive()
+
+    @property
+    def behind(self) -> bool:
+        """Whether too many wait to be confirmed."""
+        return sum(step > self._confirmed for step in _steps(self._folder)) >= UNCONFIRMED
+
+    def confirm(self, step: int) -> None:
+        """The job resumes at `step` or later: what is older may go, but for one to fall back on."""
+        self._confirmed = max(self._confirmed, step)
 
     def start(self, step: int, tensors: dict[str, Tensor], scalars: dict[str, Any]) -> None:
         """Copies the tensors now and writes them later; waits for the write before it."""
@@ -104,8 +132,8 @@ class Writer:
         self._finished.append(Written(step, path, digest, time.monotonic() - started))
 
     def _prune(self) -> None:
-        steps = sorted(int(p.name) for p in self._folder.iterdir() if p.name.isdigit())
-        for step in steps[:-KEPT]:
+        older = [step for step in sorted(_steps(self._folder)) if step < self._confirmed]
+        for step in older[:-1]:
             shutil.rmtree(self._folder / str(step), ignore_errors=True)
 
 
@@ -118,6 +146,10 @@ def fingerprint(device_kind: str, deterministic: bool) -> dict[str, Any]:
         "tf32": [torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32],
         "deterministic": deterministic,
     }
+
+
+def _steps(folder: Path) -> list[int]:
+    return [int(p.name) for p in folder.iterdir() if p.name.isdigit()] if folder.exists() else []
 
 
 def _write_synced(path: Path, data: bytes) -> None:

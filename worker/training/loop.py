@@ -13,11 +13,11 @@ import numpy as np
 
 from jobs.fault import Fault, FaultKind
 from worker.training import checkpoint
-from worker.training.errors import Interrupted
+from worker.training.errors import CheckpointDamaged, Interrupted
 from worker.training.evaluate import predict
 from worker.training.parts import Parts
 from worker.training.recovery import Recovery
-from worker.training.reports import COMPUTE_S, START_S, Reports
+from worker.training.reports import COMPUTE_S, DISK_S, START_S, Reports
 from worker.training.score import nrmse
 
 WINDOW_S = 0.25
@@ -41,6 +41,7 @@ class Loop:
         self.parts, self.reports = parts, reports
         self.progress = Progress()
         self.k = 0
+        self._folder = folder
         self._writer = checkpoint.Writer(folder / "checkpoints" / str(fence))
         self._recovery = Recovery(parts, folder / "batches" / str(fence), reports)
         self._window = 1
@@ -64,10 +65,16 @@ class Loop:
         return self.progress
 
     def resume(self, folder: Path) -> None:
-        """Goes on from a checkpoint of this job. Raises CheckpointDamaged."""
-        tensors, scalars = checkpoint.read(folder)
+        """Goes on from a checkpoint, or one before it where it is damaged; where none is sound it begins again."""
+        try:
+            tensors, scalars = checkpoint.read_or_older(folder)
+        except CheckpointDamaged as error:
+            self.reports.tell("warning", message=f"no checkpoint can be read ({error}): training begins again")
+            return
         self.parts.state.restore(tensors)
         self.k, self.progress = scalars["step"], Progress(**scalars["progress"])
+        if not folder.is_relative_to(self._folder):  # another job's: it stopped by its own rules, not by ours
+            self.progress.finished, self.progress.epochs_without_better = False, 0
 
     # --- a window of steps ----------------------------------------------------------------------------------------
 
@@ -176,21 +183,33 @@ class Loop:
             self._save_cost_s = written.seconds
             self.reports.tell("checkpoint", step=written.step, path=str(written.path), digest=written.digest)
         interval_s = max(CHECKPOINT_EVERY_S, self._save_cost_s / CHECKPOINT_SHARE)
-        if not self._writer.busy and (ended or time.monotonic() - self._saved_at >= interval_s):
+        if (
+            not self._writer.busy
+            and not self._writer.behind
+            and (ended or time.monotonic() - self._saved_at >= interval_s)
+        ):
             self._save()
 
     def _save(self) -> None:
+        self._await_disk()
         self._saved_at = time.monotonic()
         self._writer.start(self.k, self.parts.state.tensors(), self._scalars())
 
-    def _flush(self) -> None:
+    def _await_disk(self) -> None:
+        if self._writer.busy:
+            self.reports.tell("alive", DISK_S)
         self._writer.wait()
+
+    def _flush(self) -> None:
+        self._await_disk()
         for written in self._writer.done():
             self.reports.tell("checkpoint", step=written.step, path=str(written.path), digest=written.digest)
 
     def _obey(self) -> None:
         """Cancel at once; drain and pause with a checkpoint first. Raises Interrupted."""
         for order in self.reports.orders():
+            if order["type"] == "published":
+                self._writer.confirm(order["step"])
             if order["type"] in ("drain", "pause"):
                 self._save()
                 self._flush()

@@ -4,7 +4,6 @@ Works on a state that is already back at the step's beginning. Knows no queue an
 """
 
 import gc
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,12 @@ from jobs.failover import HandOff, decide
 from jobs.fault import Fault, FaultKind, Scope
 from jobs.job import Pool
 from worker.devices.classify import classify
+from worker.devices.sticky import is_sticky
 from worker.training import handoff
-from worker.training.device import Device
 from worker.training.errors import DeviceFault, JobFault
 from worker.training.parts import Parts
 from worker.training.reports import Reports
 
-PROBE_S = 5.0
 REPEATABLE = {FaultKind.OUT_OF_MEMORY, FaultKind.KERNEL_FAILED}
 RECENT_STEPS = 100
 TRY = "a lower training.lr, or look at the data around this step"
@@ -39,7 +37,7 @@ class Recovery:
             sticky=lambda: is_sticky(device), step=k, device=device.name,
         )  # fmt: skip
         if fault is None or not device.is_accelerator:
-            kind = FaultKind.HOST_MEMORY if isinstance(error, MemoryError) else FaultKind.USER_CODE
+            kind = fault.kind if fault is not None and fault.kind is FaultKind.HOST_MEMORY else FaultKind.USER_CODE
             raise JobFault(Fault(kind, f"{type(error).__name__}: {error}", k, device.name)) from error
         if fault.scope is Scope.DEVICE:
             raise DeviceFault(fault) from error
@@ -84,18 +82,3 @@ class Recovery:
         moved = sum(1 for step in self._moved if step > k - RECENT_STEPS)
         decision = decide(fault, pool=Pool.GPU, policy=self._parts.spec.failover, batches_moved=moved)
         return self._parts.built.moves_batches and isinstance(decision, HandOff)
-
-
-def is_sticky(device: Device) -> bool:
-    """Whether the device's context is dead: a small sum that fails or does not come back within 5 s."""
-    works = threading.Event()
-
-    def probe() -> None:
-        device.synchronize()
-        if float(torch.ones(64, device=device.torch).sum()) == 64.0:
-            works.set()
-
-    thread = threading.Thread(target=probe, daemon=True)
-    thread.start()
-    thread.join(PROBE_S)
-    return not works.is_set()

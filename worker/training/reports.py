@@ -7,9 +7,8 @@ from typing import Any, Protocol
 from worker.training.protocol import Channel
 
 START_S = 600.0  # imports, preprocessing of one recording, the first step
-COMPUTE_S = 60.0  # between sync windows, an evaluation batch, a checkpoint
-
-
+COMPUTE_S = 30.0  # between sync windows, an evaluation batch
+DISK_S = 120.0  # a checkpoint to a slow disk
 QUIET = {"commit", "progress", "checkpoint", "hello", "alive", "preprocessing"}  # on a terminal
 
 
@@ -52,15 +51,19 @@ class TerminalReports:
 
     def __init__(self) -> None:
         self._started = time.monotonic()
+        self._orders: list[dict[str, Any]] = []
 
     def tell(self, type: str, next_within_s: float = COMPUTE_S, **fields: Any) -> None:
+        if type == "checkpoint":
+            self._orders.append({"type": "published", "step": fields["step"]})
         if type in QUIET:
             return
         shown = " ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in fields.items())
         print(f"{time.monotonic() - self._started:7.1f}s {type}: {shown}", file=sys.stderr, flush=True)
 
     def orders(self) -> list[dict[str, Any]]:
-        return []
+        orders, self._orders = self._orders, []
+        return orders
 
     def answer(self, step: int, timeout_s: float) -> dict[str, Any] | None:
         return None
