@@ -15,6 +15,7 @@ from jobs.spec import Placement
 
 RUN_JOB = "worker.tasks.run_job"
 RUN_BATCH = "worker.tasks.run_batch"
+EXPECT_BATCHES = "worker.tasks.expect_batches"
 RUN_ERRAND = {
     ErrandKind.SUBMISSION: "worker.tasks.build_submission",
     ErrandKind.PREFLIGHT: "worker.tasks.preflight_dataset",
@@ -70,6 +71,10 @@ class Bell:
 
     def ticket(self, ticket: BatchTicket) -> None:
         self._send(RUN_BATCH, [ticket.to_dict()], CPU_BATCH_QUEUE)
+
+    def expect(self, job_id: str) -> None:
+        """Batches of this job may come: the lane makes ready for them."""
+        self._send(EXPECT_BATCHES, [job_id], CPU_BATCH_QUEUE)
 
     def errand(self, kind: ErrandKind, errand_id: str) -> None:
         self._send(RUN_ERRAND[kind], [errand_id], CPU_BATCH_QUEUE)

@@ -37,6 +37,15 @@ TRANSITIONS = {
 }
 
 
+class Order(StrEnum):
+    """What a running attempt is told to do: stop for good, or give the job back at a checkpoint."""
+
+    CANCEL = "cancel"
+    PAUSE = "pause"
+    DRAIN = "drain"  # the worker stops
+    MOVE_UP = "move_up"  # a healthy GPU is idle
+
+
 class Outcome(StrEnum):
     """How an attempt ended."""
 

@@ -15,6 +15,7 @@ delayed                  zset    queued job ids in backoff, by when they may run
 leases                   zset    running job ids by lease expiry (ms)                         while not empty
 active:{owner}           set     queued and running job ids                                   while not empty
 running:{owner}          set     running job ids                                              while not empty
+busy:{pool}              set     running job ids                                              while not empty
 idem:{owner}:{key}       string  "job id, digest of the body"                                 72 h
 workers:{pool}           zset    worker names by expiry of their beat (ms), ready ones only   while not empty
 worker:{name}            hash    what a worker says of itself                                 60 s past its last beat

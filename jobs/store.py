@@ -17,11 +17,12 @@ from jobs.connection import Scripts, away_is_unavailable
 from jobs.errors import IdempotencyConflict, QuotaExceeded, SchemaMismatch, StaleFence, UnknownJob, WrongState
 from jobs.fault import Fault
 from jobs.finite import finite
-from jobs.job import Attempt, Checkpoint, Claim, Job, JobState, Outcome, Pool
+from jobs.job import Attempt, Checkpoint, Claim, Job, JobState, Order, Outcome, Pool
 from jobs.spec import JobSpec, Placement
 
 LOSS_BUDGET = 20
 OUTAGE_MS = 5_000
+STAY_S = 60.0  # on the CPU before a job may go back to a GPU, so that it does not flap
 PAGE_CHUNK = 100
 
 
@@ -188,11 +189,11 @@ class JobStore:
         job_id, attempt, fence = answer
         return Claim(self.get(job_id), int(attempt), int(fence))
 
-    def beat(self, claim: Claim, lease_s: float) -> tuple[bool, bool]:
-        """Keeps the lease; (cancel requested, pause requested). Raises StaleFence."""
-        answer, cancel, pause = self._run("beat", claim.job.id, claim.fence, int(lease_s * 1000))
+    def beat(self, claim: Claim, lease_s: float, stay_s: float = STAY_S) -> Order | None:
+        """Keeps the lease; what the attempt is told to do, if anything. Raises StaleFence."""
+        answer, *order = self._run("beat", claim.job.id, claim.fence, int(lease_s * 1000), int(stay_s * 1000))
         self._fenced(claim, answer)
-        return cancel == "1", pause == "1"
+        return Order(order[0]) if order[0] else None
 
     def report(self, claim: Claim, first: int, messages: Sequence[tuple[str, dict[str, Any], dict[str, Any]]]) -> None:
         """(event type, its data, job fields) in order, numbered from `first` within the attempt. Raises StaleFence."""

@@ -14,7 +14,7 @@ import structlog
 from jobs.errors import StaleFence, StoreUnavailable
 from jobs.failover import Fail, Requeue, decide
 from jobs.fault import Fault, FaultKind
-from jobs.job import Checkpoint, Claim, JobState, Pool
+from jobs.job import Checkpoint, Claim, JobState, Order, Pool
 from jobs.spec import Placement
 from worker.devices.classify import classify_exit
 from worker.handoff import HandOffs
@@ -42,9 +42,9 @@ class Succeeded:
 
 @dataclass(frozen=True)
 class Stopped:
-    """By an order: cancel, drain or pause."""
+    """By an order."""
 
-    order: str
+    order: Order
 
 
 @dataclass(frozen=True)
@@ -76,11 +76,12 @@ class Attempt:
     def __init__(self, claim: Claim, services: Services) -> None:
         self.claim, self.services = claim, services
         self.folder = RunFolder(services.settings.runs, claim.job.id)
-        self.lease = Lease(services.store, claim, services.settings.lease_s, services.settings.beat_every_s)
+        self.lease = Lease(services.store, claim, services.settings.lease_s, services.settings.beat_every_s,
+                           services.settings.stay_s)  # fmt: skip
         self.reporter = Reporter(services.store, services.ledger, claim)
         self.handoffs = HandOffs(claim, self.folder, services.volume, services.tickets, services.bell)
         self.watchdog = Watchdog()
-        self._ordered: tuple[str, float] | None = None
+        self._ordered: tuple[Order, float] | None = None
         self._ending: Ending | None = None
         self._trainer: Trainer | None = None
 
@@ -132,6 +133,8 @@ class Attempt:
                 self.reporter.event("phase", data, {"phase": data["phase"]})
                 if data["phase"] == "training":
                     self.services.prepare_spare()
+                    if self.services.settings.pool is Pool.GPU:
+                        self.handoffs.expect()
             case "progress":
                 self.reporter.event("progress", data, {"progress": data})
             case "metrics":
@@ -152,7 +155,7 @@ class Attempt:
             case "done":
                 self._ending = Succeeded(data["artifacts"])
             case "stopped":
-                self._ending = Stopped(data["order"])
+                self._ending = Stopped(Order(data["order"]))
             case "failed":
                 self._ending = Faulted(Fault.from_dict(data["fault"]))
 
@@ -176,15 +179,14 @@ class Attempt:
         self.services.blame_device(fault)
 
     def _pass_orders(self, trainer: Trainer) -> None:
-        """Cancel, pause or drain, once; a trainer that does not follow in time is ended."""
-        cancel, pause = self.lease.beat_if_due()
-        order = "cancel" if cancel else "pause" if pause else "drain" if self.services.draining() else None
+        """The first order, once; a trainer that does not follow in time is ended."""
+        order = self.lease.beat_if_due() or (Order.DRAIN if self.services.draining() else None)
         if order and self._ordered is None:
             trainer.send(order)
             self._ordered = (order, time.monotonic())
         if self._ordered and self._ending is None:
             name, since = self._ordered
-            grace_s = CANCEL_GRACE_S if name == "cancel" else self.services.settings.drain_s
+            grace_s = CANCEL_GRACE_S if name is Order.CANCEL else self.services.settings.drain_s
             if time.monotonic() - since > grace_s:
                 trainer.stop(term_grace_s=0, meanwhile=self.lease.keep)
                 self._ending = Stopped(name)
@@ -248,12 +250,14 @@ class Attempt:
             case Succeeded(artifacts):
                 self.folder.adopt_results(self.claim.fence)
                 store.settle(self.claim, JobState.SUCCEEDED, artifacts=artifacts)
-            case Stopped("cancel"):
+            case Stopped(Order.CANCEL):
                 store.settle(self.claim, JobState.CANCELLED)
+            case Stopped(Order.MOVE_UP):
+                reason = Fault(FaultKind.STOPPED, "a healthy GPU is idle: the job goes back to it")
+                self._give_back(self.claim.job.spec.placement, reason)
             case Stopped(order):
-                self._requeue(
-                    Requeue(self.services.settings.pool), Fault(FaultKind.STOPPED, f"the worker was told to {order}")
-                )
+                reason = Fault(FaultKind.STOPPED, f"the worker was told to {order}")
+                self._requeue(Requeue(self.services.settings.pool), reason)
             case Faulted(fault):
                 self._apply(fault)
             case Superseded():
@@ -279,7 +283,8 @@ class Attempt:
         same = decision.pool is self.services.settings.pool
         pool = self.claim.job.pool if same else Placement(decision.pool.value)
         delay_s = min(LONGEST_BACKOFF_S, 2.0 ** len(self.claim.job.attempts)) * random.uniform(0.5, 1.0)
-        self.services.store.requeue(
-            self.claim, pool, fault, crashed=decision.crashed, delay_s=delay_s if decision.backoff else 0.0
-        )
+        self._give_back(pool, fault, decision.crashed, delay_s if decision.backoff else 0.0)
+
+    def _give_back(self, pool: Placement, fault: Fault, crashed: bool = False, delay_s: float = 0.0) -> None:
+        self.services.store.requeue(self.claim, pool, fault, crashed=crashed, delay_s=delay_s)
         self.services.ring(pool)

@@ -4,6 +4,7 @@ At most one batch of an attempt is on its way. Knows no step and no state.
 """
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from jobs.batch import BatchTicket
 from jobs.dispatch import Bell
 from jobs.errors import StoreUnavailable
 from jobs.job import Claim
+from jobs.spec import Failover
 from jobs.tickets import Tickets
 from worker.reporter import Reporter
 from worker.runfolder import RunFolder
@@ -32,6 +34,12 @@ class HandOffs:
     @property
     def waiting(self) -> bool:
         return self._open is not None
+
+    def expect(self) -> None:
+        """A job begins on an accelerator: the lane makes ready now, so that no ticket waits for that."""
+        if self.claim.job.spec.failover is Failover.BATCH_AND_JOB:
+            with suppress(StoreUnavailable):
+                self.bell.expect(self.claim.job.id)
 
     def send(self, message: dict[str, Any], reporter: Reporter, trainer: Trainer) -> None:
         """Raises StaleFence. Without Redis the trainer is told at once, and runs the batch itself."""

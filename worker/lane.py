@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 from jobs.batch import BatchResult, BatchTicket
 from worker.services import Services
@@ -20,6 +21,13 @@ def run(ticket: BatchTicket, services: Services) -> None:
         return
     result = _compute(ticket, services)
     services.tickets.answer(ticket, result)
+
+
+def expect(job_id: str, services: Services) -> None:
+    """Has the process build the job's model and open its data while nothing waits."""
+    warm(services)
+    assert _process is not None
+    _process.expect(job_id)
 
 
 def warm(services: Services) -> None:
@@ -62,6 +70,11 @@ class LaneProcess:
     @property
     def alive(self) -> bool:
         return self._process.poll() is None
+
+    def expect(self, job_id: str) -> None:
+        """A process that has gone is found out by the next ticket."""
+        with suppress(PipeClosed):
+            self._channel.send("expect", job=job_id)
 
     def ask(self, ticket: BatchTicket, services: Services) -> dict | None:
         """The answer, or None when there is none before the deadline."""

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 
 from jobs.errors import StoreUnavailable
-from jobs.job import Claim
+from jobs.job import Claim, Order
 from jobs.store import JobStore
 
 
@@ -16,19 +16,20 @@ class Lease:
     claim: Claim
     lease_s: float
     beat_s: float
+    stay_s: float
     _beaten_at: float = 0.0
 
     def keep(self) -> None:
         """A beat where one is due, while orders do not matter any more. Raises StaleFence."""
         self.beat_if_due()
 
-    def beat_if_due(self) -> tuple[bool, bool]:
-        """(cancel requested, pause requested). Raises StaleFence."""
+    def beat_if_due(self) -> Order | None:
+        """What the attempt is told to do, if anything. Raises StaleFence."""
         now = time.monotonic()
         if now - self._beaten_at < self.beat_s:
-            return False, False
+            return None
         self._beaten_at = now
         try:
-            return self.store.beat(self.claim, self.lease_s)
+            return self.store.beat(self.claim, self.lease_s, self.stay_s)
         except StoreUnavailable:
-            return False, False
+            return None

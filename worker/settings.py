@@ -8,6 +8,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from jobs.job import Pool
+from jobs.store import STAY_S
 
 
 class WorkerSettings(BaseSettings):
@@ -31,6 +32,7 @@ class WorkerSettings(BaseSettings):
     user_code: Path | None = Field(None, description="folder of my_models.py and my_steps.py; off unless given")
     lease_s: float = Field(30.0, gt=0)
     beat_s: float = Field(5.0, gt=0)
+    stay_s: float = Field(STAY_S, ge=0, description="how long a moved job stays on the CPU before it may go back")
     warm_spare: bool = Field(True, description="keep one trainer process imported and waiting")
     drain_s: float = Field(
         50.0, gt=0, description="how long a trainer may take to its checkpoint when the worker stops"

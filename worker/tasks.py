@@ -3,7 +3,7 @@
 from typing import Any
 
 from jobs.batch import BatchTicket
-from jobs.dispatch import RUN_BATCH, RUN_JOB
+from jobs.dispatch import EXPECT_BATCHES, RUN_BATCH, RUN_JOB
 from worker import attempt, lane
 from worker.app import app, services
 
@@ -17,3 +17,8 @@ def run_job(pool: str) -> None:
 @app.task(name=RUN_BATCH)
 def run_batch(ticket: dict[str, Any]) -> None:
     lane.run(BatchTicket.from_dict(ticket), services())
+
+
+@app.task(name=EXPECT_BATCHES)
+def expect_batches(job_id: str) -> None:
+    lane.expect(job_id, services())

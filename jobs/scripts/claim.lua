@@ -77,6 +77,7 @@ move(id, 'running')
 set(id, 'phase', 'loading', 'reported', 0)
 redis.call('HSETNX', job_key(id), 'started_ms', now)
 redis.call('SADD', P .. 'running:' .. owner, id)
+redis.call('SADD', P .. 'busy:' .. pool, id)
 redis.call('ZADD', P .. 'leases', now + lease_ms, id)
 emit(id, 'claimed', cjson.encode(attempt))
 return {id, attempt.number, fence}

@@ -62,6 +62,7 @@ local function close_attempt(id, outcome, fault)
   redis.call('LSET', list, -1, cjson.encode(attempt))
   redis.call('ZREM', P .. 'leases', id)
   redis.call('SREM', P .. 'running:' .. get(id, 'owner'), id)
+  redis.call('SREM', P .. 'busy:' .. attempt.pool, id)
   redis.call('HDEL', job_key(id), 'phase')
 end
 

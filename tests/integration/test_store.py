@@ -5,7 +5,7 @@ import pytest
 from jobs.errors import IdempotencyConflict, LedgerGap, QuotaExceeded, StaleFence, UnknownJob, WrongState
 from jobs.fault import Fault, FaultKind
 from jobs.fleet import Fleet
-from jobs.job import Checkpoint, Claim, JobState, Outcome, Pool
+from jobs.job import Checkpoint, Claim, JobState, Order, Outcome, Pool
 from jobs.ledger import Ledger
 from jobs.spec import JobSpec, Placement
 from jobs.store import JobStore
@@ -145,7 +145,7 @@ def test_cancel_is_at_once_when_queued_and_a_flag_when_running(store, queued_job
     running = submit(store)
     taken = claim(store)
     assert store.cancel(running).cancel_requested
-    assert store.beat(taken, 30) == (True, False)
+    assert store.beat(taken, 30) is Order.CANCEL
     store.settle(taken, JobState.CANCELLED)
     assert store.cancel(running).state is JobState.CANCELLED
 
@@ -194,6 +194,41 @@ def test_a_checkpoint_on_another_volume_is_not_claimed(store, running_job):
     store.requeue(running_job, Placement.CPU, LOST)
     assert store.claim(Pool.CPU, worker="w", device="cpu", lease_s=9, volume="volume-b") is None
     assert store.claim(Pool.CPU, worker="w", device="cpu", lease_s=9, volume="volume-a") is not None
+
+
+def moved_to_the_cpu(store) -> Claim:
+    submit(store)
+    store.requeue(claim(store, Pool.GPU), Placement.CPU, LOST, crashed=True)
+    again = claim(store, Pool.CPU)
+    store.publish(again, Checkpoint(5, "p", ""))
+    return again
+
+
+def test_a_moved_job_goes_back_when_a_healthy_gpu_is_idle(store, client):
+    moved = moved_to_the_cpu(store)
+    assert store.beat(moved, 30, stay_s=0) is None
+    Fleet(client).beat("g", Pool.GPU, True, {})
+    assert store.beat(moved, 30, stay_s=60) is None
+    assert store.beat(moved, 30, stay_s=0) is Order.MOVE_UP
+
+
+def test_a_moved_job_stays_while_another_waits_for_the_gpu_or_works_on_it(store, client):
+    moved = moved_to_the_cpu(store)
+    Fleet(client).beat("g", Pool.GPU, True, {})
+    submit(store, placement="gpu")
+    assert store.beat(moved, 30, stay_s=0) is None
+    other = claim(store, Pool.GPU)
+    assert store.beat(moved, 30, stay_s=0) is None
+    store.settle(other, JobState.SUCCEEDED)
+    assert store.beat(moved, 30, stay_s=0) is Order.MOVE_UP
+
+
+def test_a_job_that_asked_for_the_cpu_stays_there(store, client):
+    submit(store, placement="cpu")
+    taken = claim(store, Pool.CPU)
+    store.publish(taken, Checkpoint(5, "p", ""))
+    Fleet(client).beat("g", Pool.GPU, True, {})
+    assert store.beat(taken, 30, stay_s=0) is None
 
 
 def test_the_ledger_refuses_gaps_and_repeats_nothing(store, client, running_job):

@@ -38,6 +38,10 @@ class Lane:
         self._job: str | None = None
         self._parts: Parts | None = None
 
+    def expect(self, job: str) -> None:
+        """Makes ready for batches of a job."""
+        self._parts_of(job)
+
     def compute(self, job: str, step: int, before: Path, after: Path) -> dict[str, Any]:
         """The state before step `step` in, the state after it out; both are checkpoint folders."""
         parts = self._parts_of(job)
@@ -68,12 +72,17 @@ class Lane:
 def serve(channel: Channel, lane: Lane) -> None:
     """Until the pipe closes."""
     while True:
-        for ticket in channel.poll(timeout_s=3600.0):
+        for message in channel.poll(timeout_s=3600.0):
             try:
-                answer = lane.compute(ticket["job"], ticket["step"], Path(ticket["before"]), Path(ticket["after"]))
+                if message["type"] == "expect":
+                    lane.expect(message["job"])
+                    continue
+                before, after = Path(message["before"]), Path(message["after"])
+                answer = lane.compute(message["job"], message["step"], before, after)
             except Exception as error:  # noqa: BLE001 - the trainer that asked falls back to its own CPU
                 answer = {"ok": False, "error": f"{type(error).__name__}: {error}"}
-            channel.send("answer", **answer)
+            if message["type"] == "ticket":
+                channel.send("answer", **answer)
 
 
 def main() -> int:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from jobs.fault import Fault, FaultKind
+from jobs.job import Order
 from worker.training import checkpoint
 from worker.training.errors import CheckpointDamaged, Interrupted
 from worker.training.evaluate import predict
@@ -206,12 +207,12 @@ class Loop:
             self.reports.tell("checkpoint", step=written.step, path=str(written.path), digest=written.digest)
 
     def _obey(self) -> None:
-        """Cancel at once; drain and pause with a checkpoint first. Raises Interrupted."""
+        """Cancel at once; the others with a checkpoint first. Raises Interrupted."""
         for order in self.reports.orders():
             if order["type"] == "published":
                 self._writer.confirm(order["step"])
-            if order["type"] in ("drain", "pause"):
+            if order["type"] in (Order.DRAIN, Order.PAUSE, Order.MOVE_UP):
                 self._save()
                 self._flush()
-            if order["type"] in ("cancel", "drain", "pause"):
+            if order["type"] in list(Order):
                 raise Interrupted(order["type"])

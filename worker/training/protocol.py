@@ -1,7 +1,7 @@
 """The pipe between supervisor and trainer: JSON lines both ways over a socket pair. Imports no engine library.
 
 Trainer to supervisor: hello, phase, progress, metrics, commit, checkpoint, ticket, warning, fault, done.
-Supervisor to trainer: start, cancel, drain, pause, published (a checkpoint), answer.
+Supervisor to trainer: start, cancel, drain, pause, move_up, published (a checkpoint), answer.
 Every message of the trainer carries `next_within_s`, its promise of when the next one comes.
 """
 

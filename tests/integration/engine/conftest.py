@@ -72,7 +72,7 @@ class Engine:
 
     def lane(self) -> Callable[[dict[str, Any]], dict[str, Any]]:
         """What the CPU pool answers to a ticket."""
-        lane = Lane(Folders(self.folder / "runs", self.folder / "data", self.folder / "cache", None))
+        lane = Lane(Folders(self.folder / "runs", self.folder / "data", self.folder / "cache"))
 
         def answer(ticket: dict[str, Any]) -> dict[str, Any]:
             return lane.compute("job", ticket["step"], Path(ticket["before"]), Path(ticket["after"])) | {
