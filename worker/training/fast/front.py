@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from worker.training.fast import structure
 from worker.training.fast.constant import Constant
+from worker.training.fast.max_norm import used_weight
 from worker.training.fast.spatial_first import Branch, one_stage
 from worker.training.fast.tail import finish, fused_pool
 
@@ -42,6 +43,7 @@ class Front:
                 structure.is_batchnorm(bn, conv.out_channels)
                 for conv, bn in zip(self.temporal, self.temporal_bns, strict=True)
             )
+            and len({(bn.eps, bn.affine) for bn in self.temporal_bns}) == 1
             and structure.is_depthwise_spatial(self.spatial, n_filters, n_chans, self.time_axis)
             and structure.is_batchnorm(self.bn, self.spatial.out_channels)
             and len({left + right - _taps(conv, self.time_axis) for conv, (left, right) in self._padded()}) == 1
@@ -60,7 +62,7 @@ class Front:
             for (conv, (left, right)), bn in zip(self._padded(), self.temporal_bns, strict=True)
         ]
         with torch.autocast(x_BCT.device.type, enabled=False):
-            y_SBU, shift_SU = one_stage(x_BCT.contiguous(), branches, self.spatial.weight.flatten(1))
+            y_SBU, shift_SU = one_stage(x_BCT.contiguous(), branches, used_weight(self.spatial).flatten(1))
             return finish(y_SBU, shift_SU, self.bn, self.activation, self.pool, pool_UV, self.time_axis)
 
     def _padded(self) -> list[tuple[nn.Conv2d, tuple[int, int]]]:

@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.nn import functional
 
-from worker.training.fast.moments import Moments, batchnorm_affine, signal_moments
-from worker.training.fast.toeplitz import Band, ChainedBand, filter_matrix
+from worker.training.fast.batchnorm import batchnorm_affine
+from worker.training.fast.moments import Moments, signal_moments
+from worker.training.fast.toeplitz import Band, ChainedBand, Filters
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,11 @@ def one_stage(x_BCT: Tensor, branches: Sequence[Branch], spatial_SC: Tensor) -> 
 
     Returns (S, B, U) and a shift (S, U) that is still to be added to it.
     """
-    kernels_FK, band = _side_by_side(branches, x_BCT.shape[-1])
-    rows_FRK = kernels_FK[:, None]
+    filters = _side_by_side(branches, x_BCT.shape[-1])
     bns = [branch.bn for branch in branches]
-    scale_F, shift_F = batchnorm_affine(bns, rows_FRK, None, _moments_if(x_BCT, bns), band)
-    shift_FU = shift_F[:, None].expand(-1, band.n_times_out)
-    return _mix_then_filter(x_BCT, spatial_SC, filter_matrix(rows_FRK, band), scale_F, shift_FU)
+    scale_F, shift_F = batchnorm_affine(bns, filters, _moments_if(x_BCT, bns))
+    shift_FU = shift_F[:, None].expand(-1, filters.band.n_times_out)
+    return _mix_then_filter(x_BCT, spatial_SC, filters.matrix(), scale_F, shift_FU)
 
 
 def two_stages(
@@ -57,16 +57,15 @@ def two_stages(
 ) -> tuple[Tensor, Tensor]:
     """Two 'same' temporal convolutions, each with a BatchNorm, then a depthwise spatial convolution; as one_stage."""
     moments = _moments_if(x_BCT, [first_bn, second_bn])
-    scale_G, shift_G = batchnorm_affine([first_bn], first_GK[:, None], None, moments, chain.first)
-    rows_FRK = chain.rows(second_FGK, first_GK * scale_G[:, None])
-    offset_FR = chain.response_to_constant(torch.einsum("fgk,g->fk", second_FGK, shift_G))
-    scale_F, shift_F = batchnorm_affine([second_bn], rows_FRK, offset_FR, moments, chain.both)
-    shift_FR = torch.addcmul(shift_F[:, None], scale_F[:, None], offset_FR)
-    matrix_FUT = filter_matrix(rows_FRK, chain.both)
-    return _mix_then_filter(x_BCT, spatial_SC, matrix_FUT, scale_F, chain.both.spread_rows(shift_FR))
+    scale_G, shift_G = batchnorm_affine([first_bn], Filters(first_GK[:, None], chain.first), moments)
+    filters = chain.compose(second_FGK, first_GK * scale_G[:, None], shift_G)
+    scale_F, shift_F = batchnorm_affine([second_bn], filters, moments)
+    assert filters.offset_FR is not None
+    shift_FR = torch.addcmul(shift_F[:, None], scale_F[:, None], filters.offset_FR)
+    return _mix_then_filter(x_BCT, spatial_SC, filters.matrix(), scale_F, chain.both.spread_rows(shift_FR))
 
 
-def _side_by_side(branches: Sequence[Branch], n_times: int) -> tuple[Tensor, Band]:
+def _side_by_side(branches: Sequence[Branch], n_times: int) -> Filters:
     """All branches' filters, padded with zero taps to one length and aligned."""
     left = max(branch.left for branch in branches)
     right = max(branch.right for branch in branches)
@@ -74,7 +73,7 @@ def _side_by_side(branches: Sequence[Branch], n_times: int) -> tuple[Tensor, Ban
     n_times_out = n_times + first.left + first.right - first.kernels_FK.shape[1] + 1
     band = Band(n_times, n_times + left + right - n_times_out + 1, left, right)
     padded = [functional.pad(b.kernels_FK, (left - b.left, right - b.right)) for b in branches]
-    return (padded[0] if len(padded) == 1 else torch.cat(padded)), band
+    return Filters((padded[0] if len(padded) == 1 else torch.cat(padded))[:, None], band)
 
 
 def _moments_if(x_BCT: Tensor, bns: Sequence[nn.BatchNorm2d]) -> Moments | None:
@@ -85,10 +84,10 @@ def _mix_then_filter(
     x_BCT: Tensor, spatial_SC: Tensor, matrix_FUT: Tensor, scale_F: Tensor, shift_FU: Tensor
 ) -> tuple[Tensor, Tensor]:
     """scale * matrix @ (spatial @ x), (S, B, U), and the shift seen through the spatial weights, (S, U)."""
-    n_per_filter = spatial_SC.shape[0] // matrix_FUT.shape[0]
-    scaled_SC = scale_F.repeat_interleave(n_per_filter)[:, None] * spatial_SC
-    shift_SU = shift_FU.repeat_interleave(n_per_filter, dim=0) * spatial_SC.sum(1, keepdim=True)
-    return _MixThenFilter.apply(x_BCT, scaled_SC, matrix_FUT), shift_SU
+    spatial_FDC = spatial_SC.view(matrix_FUT.shape[0], -1, spatial_SC.shape[1])
+    scaled_FDC = spatial_FDC * scale_F[:, None, None]
+    shift_FDU = spatial_FDC.sum(2, keepdim=True) * shift_FU[:, None]
+    return _MixThenFilter.apply(x_BCT, scaled_FDC.flatten(0, 1), matrix_FUT), shift_FDU.flatten(0, 1)
 
 
 class _MixThenFilter(Function):

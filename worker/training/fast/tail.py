@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 
+from worker.training.fast.batchnorm import running, track
 from worker.training.fast.constant import Constant
-from worker.training.fast.moments import running, track
 
 _PART_BYTES = 1 << 20  # what a core's cache holds beside its neighbours: temporaries of this size never reach memory
 
@@ -29,7 +29,8 @@ def finish(
     time_axis: int = 1,
 ) -> Tensor:
     """pool(activation(bn(y + shift))) as images (B, S, 1, V), or (B, S, V, 1) where time is axis 0 of an image."""
-    if pool_UV is not None:
+    # On other devices kernels for whole layers exist, and launches cost more than passes over memory.
+    if pool_UV is not None and y_SBU.device.type == "cpu":
         return _images(norm_elu_pool(y_SBU, shift_SU, bn, pool_UV.like(y_SBU)), time_axis)
     h = activation(bn(_images(y_SBU + shift_SU[:, None], time_axis)))
     return h if pool is None else pool(h)
@@ -135,9 +136,7 @@ def _images(h_SBV: Tensor, time_axis: int) -> Tensor:
 
 
 def _parts(y_SBU: Tensor) -> list[slice]:
-    """Slices of signals that fit a cache; all of them at once on a device that has its own."""
+    """Slices of signals that fit a cache."""
     n_signals = y_SBU.shape[0]
-    if y_SBU.device.type != "cpu":
-        return [slice(0, n_signals)]
     per_part = max(1, _PART_BYTES * n_signals // (y_SBU.numel() * y_SBU.element_size()))
     return [slice(start, min(start + per_part, n_signals)) for start in range(0, n_signals, per_part)]

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 def time_conv(x_IBT: Tensor, conv: nn.Conv2d) -> Tensor:
     """`conv`, a 'same' convolution along the last axis without bias, on (I, B, T) -> (O, B, T)."""
-    return _TimeConv.apply(x_IBT, conv.weight[:, :, 0], conv.dilation[1])
+    return _TimeConv.apply(x_IBT, conv.weight.squeeze(2), conv.dilation[1])
 
 
 def is_time_conv(module: object) -> bool:
@@ -41,14 +41,17 @@ class _TimeConv(Function):
         n_out, n_in, n_taps = weight_OIK.shape
         n_windows, n_times = x_IBT.shape[1:]
         taps_KOI = weight_OIK.permute(2, 0, 1).reshape(-1, n_in)
-        products_KOBT = (taps_KOI @ x_IBT.reshape(n_in, -1)).view(n_taps, n_out, n_windows, n_times)
-        y_OBT = x_IBT.new_zeros(n_out, n_windows, n_times)
-        left = (n_taps - 1) * dilation // 2
-        for tap in range(n_taps):
-            shift = tap * dilation - left
-            start, stop = max(0, -shift), n_times - max(0, shift)
-            if start < stop:
-                y_OBT[:, :, start:stop] += products_KOBT[tap, :, :, start + shift : stop + shift]
+        reach = (n_taps - 1) * dilation
+        left = reach // 2
+        if x_IBT.device.type == "cpu":
+            products_KOBT = (taps_KOI @ x_IBT.reshape(n_in, -1)).view(n_taps, n_out, n_windows, n_times)
+            y_OBT = _sum_shifted(products_KOBT, dilation, left)
+        else:
+            padded_IBW = functional.pad(x_IBT, (left, reach - left))
+            products_KOBW = (taps_KOI @ padded_IBW.view(n_in, -1)).view(n_taps, n_out, n_windows, n_times + reach)
+            tap_stride, *strides = products_KOBW.stride()
+            shape = (n_taps, n_out, n_windows, n_times)
+            y_OBT = products_KOBW.as_strided(shape, (tap_stride + dilation, *strides)).sum(0)
         ctx.save_for_backward(x_IBT, taps_KOI)
         ctx.shape = (n_taps, n_out, n_in, dilation, left)
         return y_OBT
@@ -69,3 +72,15 @@ class _TimeConv(Function):
         grad_x_IBT = (reversed_KOI.T @ grads_KO_N).view(n_in, n_windows, n_times)
         grad_taps_KOI = (grads_KO_N @ x_IBT.reshape(n_in, -1).T).view(n_taps, n_out, n_in).flip(0)
         return grad_x_IBT, grad_taps_KOI.permute(1, 2, 0), None
+
+
+def _sum_shifted(products_KOBT: Tensor, dilation: int, left: int) -> Tensor:
+    """The sum over k of products[k] read k * dilation - left samples later, zeros beyond the window."""
+    n_taps, *shape, n_times = products_KOBT.shape
+    y_OBT = products_KOBT.new_zeros(*shape, n_times)
+    for tap in range(n_taps):
+        shift = tap * dilation - left
+        start, stop = max(0, -shift), n_times - max(0, shift)
+        if start < stop:
+            y_OBT[:, :, start:stop].add_(products_KOBT[tap, :, :, start + shift : stop + shift])
+    return y_OBT

@@ -40,12 +40,6 @@ class Band:
     def n_alike(self) -> int:
         return self.n_times_out - self.n_first - self.n_last
 
-    def row_counts(self, like: Tensor) -> Tensor:
-        """How many rows each distinct row stands for, (R,)."""
-        counts_R = like.new_ones(self.n_first + 1 + self.n_last)
-        counts_R[self.n_first : self.n_first + 1].fill_(self.n_alike)  # a fill, since a graph takes no host value
-        return counts_R
-
     def spread_rows(self, values_FR: Tensor) -> Tensor:
         """One value a distinct row -> one value a row, (F, U)."""
         first, alike, last = values_FR.split([self.n_first, 1, self.n_last], dim=1)
@@ -58,9 +52,19 @@ class Band:
         return padded_FUW.as_strided(shape, (self.n_times_out * n_columns, n_columns + 1, 1))
 
 
-def filter_matrix(rows_FRK: Tensor, band: Band) -> Tensor:
-    """The (F, U, T) matrices whose distinct rows are `rows_FRK`, R = n_first + 1 + n_last."""
-    return _FilterMatrix.apply(rows_FRK, band)
+@dataclass(frozen=True)
+class Filters:
+    """Temporal filters by the distinct rows of their matrices, and what each row adds to the filtered signal."""
+
+    rows_FRK: Tensor
+    band: Band
+    offset_FR: Tensor | None = None
+    # How many rows each distinct one stands for; wanted with an offset.
+    counts_R: Tensor | None = None
+
+    def matrix(self) -> Tensor:
+        """The matrices (F, U, T)."""
+        return _FilterMatrix.apply(self.rows_FRK, self.band)
 
 
 class _FilterMatrix(Function):
@@ -105,19 +109,19 @@ class ChainedBand:
         self.first = Band(n_times, n_taps, left, right)
         self.both = Band(n_times, 2 * n_taps - 1, 2 * left, 2 * right, n_first=left, n_last=right)
         self.used_taps_RK = Constant(_used_taps(self.first))
+        self.row_counts_R = Constant(torch.tensor([1] * left + [self.both.n_alike] + [1] * right))
 
-    def rows(self, second_FGK: Tensor, first_GK: Tensor) -> Tensor:
-        """The distinct rows (F, R, 2K - 1) of sum over g of second_fg after first_g."""
+    def compose(self, second_FGK: Tensor, first_GK: Tensor, shift_G: Tensor) -> Filters:
+        """The sum over g of second_fg after (first_g + shift_g)."""
         n_filters, _, n_taps = second_FGK.shape
-        products_FKK = torch.matmul(second_FGK.transpose(1, 2), first_GK)
+        used_RK = self.used_taps_RK.like(first_GK)
+        with_shift_GX = torch.cat([first_GK, shift_G[:, None]], dim=1)
+        products_FKX = torch.matmul(second_FGK.transpose(1, 2), with_shift_GX)
         # Row j shifted right by j: products of taps i and j land in column i + j.
-        shifted_FKM = functional.pad(products_FKK, (0, n_taps)).reshape(n_filters, -1)
+        shifted_FKM = functional.pad(products_FKX[:, :, :n_taps], (0, n_taps)).flatten(1)
         shifted_FKM = shifted_FKM[:, : n_taps * (2 * n_taps - 1)].view(n_filters, n_taps, 2 * n_taps - 1)
-        return torch.matmul(self.used_taps_RK.like(first_GK), shifted_FKM)
-
-    def response_to_constant(self, second_FK: Tensor) -> Tensor:
-        """What the distinct rows of the second filter make of a constant 1 inside the window, (F, R)."""
-        return torch.matmul(second_FK, self.used_taps_RK.like(second_FK).T)
+        offset_FR = torch.matmul(products_FKX[:, :, n_taps], used_RK.T)
+        return Filters(torch.matmul(used_RK, shifted_FKM), self.both, offset_FR, self.row_counts_R.like(first_GK))
 
 
 def _used_taps(band: Band) -> Tensor:
