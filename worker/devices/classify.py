@@ -40,9 +40,10 @@ CODES = {
 
 # What torch appends to every device error. It speaks of assertions and debugging whatever has happened.
 TRAILER = re.compile(
-    r"^(Search for `|(CUDA|HIP) kernel errors might|For debugging consider|Compile with `?TORCH_USE|Exception raised )"
+    r"^(Search for `|(CUDA|HIP) kernel errors might|For debugging consider|Compile with `?TORCH_USE|Exception raised "
+    r"|Device-side assertion tracking)"
 )
-ERROR_CLASS = r"(?:[\w.]*(?:Error|Exception): )?"  # as a traceback's last line begins
+ERROR_CLASS = r"(?:[\w.]*(?:Error|Exception): |what\(\):\s+)?"  # as a traceback's last line or a C++ abort begins
 RUNTIME = re.compile(rf"^{ERROR_CLASS}(?:(?:CUDA|HIP)(?: driver)? error: |Triton Error \[(?:CUDA|HIP)\]: )(?P<said>.*)")
 SAID: tuple[tuple[str, FaultKind], ...] = (
     (r"invalid device function|no kernel image|kernel image is invalid|_ARCH_MISMATCH", K.UNSUPPORTED),

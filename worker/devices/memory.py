@@ -75,7 +75,7 @@ def allocate_much(rig: Rig) -> str:
 def copies(rig: Rig) -> str:
     """To the device and back, from pageable and from pinned memory."""
     source = rig.integers(1 << 40, 2 * MIB)
-    rig.equal("pageable copy", rig.up(source), source)
+    rig.equal("pageable copy", source.to(rig.device.torch, copy=True), source)
     if not rig.on_cuda:
         return "16 MiB"
     pinned = source.pin_memory()

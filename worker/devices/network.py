@@ -162,8 +162,9 @@ def training(rig: Rig) -> str:
     there = _train(rig.device.torch, batches, torch.float32)
     exact = _train(torch.device("cpu"), batches, torch.float64)
     loss = rig.close(f"loss of {STEPS} steps", there.loss_sum, exact.loss_sum, TRAINED)
-    weights = judge("weights", _weights_error(there.model, exact.model), TRAINED)
-    return f"{STEPS} steps, loss {loss:.0e}, weights {weights:.0e}"
+    weights = judge("weights", _error_of(there, exact, "model."), TRAINED)
+    moments = judge("the optimizer's moments", _error_of(there, exact, "optim."), TRAINED)
+    return f"{STEPS} steps, loss {loss:.0e}, weights {weights:.0e}, moments {moments:.0e}"
 
 
 def _train(device: torch.device, batches: list[tuple[Tensor, Tensor]], dtype: torch.dtype) -> TrainingState:
@@ -189,9 +190,13 @@ def small_net() -> nn.Sequential:
     )  # fmt: skip
 
 
-def _weights_error(model: nn.Module, exact: nn.Module) -> float:
-    got, want = (torch.cat([p.detach().double().cpu().flatten() for p in m.parameters()]) for m in (model, exact))
-    return relative_error(got, want)
+def _error_of(got: TrainingState, want: TrainingState, part: str) -> float:
+    """The relative error over all tensors whose name begins with `part`; counters would drown the rest."""
+    tensors, exact = got.tensors(), want.tensors()
+    names = [name for name, t in exact.items() if name.startswith(part) and t.dim() > 0]
+    return relative_error(
+        *(torch.cat([s[n].detach().double().cpu().flatten() for n in names]) for s in (tensors, exact))
+    )
 
 
 def soak(rig: Rig, seconds: float = 10.0) -> str:
