@@ -57,7 +57,7 @@ def parse_seeds(text: str) -> list[int]:
     """`1-5`, `0,3,7` or both. Raises UsageError."""
     try:
         parts = [part.partition("-") for part in text.split(",")]
-        return [seed for first, _, last in parts for seed in range(int(first), int(last or first) + 1)]
+        return [seed for first, dash, last in parts for seed in range(int(first), int(last if dash else first) + 1)]
     except ValueError as error:
         raise UsageError(f"--seeds {text}: write it as 1-5 or 0,3,7") from error
 

@@ -29,13 +29,14 @@ def watch(client: Client, job_id: str, console: Console | None = None) -> Job:
 
 
 class Steps(ProgressColumn):
-    """812/5400 steps, epoch 3/20, 10,400 windows/s."""
+    """812/5400 steps, epoch 3/20, 10,400 windows/s, the best score so far."""
 
     def render(self, task: Task) -> Text:
         f = task.fields
         parts = [f"{int(task.completed)}/{int(task.total)} steps"] if task.total else []
         parts += [f"epoch {f['epoch']}"] if f.get("epoch") else []
         parts += [f"{f['rate']:,.0f} windows/s"] if f.get("rate") else []
+        parts += [f["score"]] if f.get("score") else []
         return Text("  ".join(parts))
 
 
@@ -60,8 +61,12 @@ class Screen:
         self._counted_at = 0.0
 
     def show(self, event: Event) -> None:
-        if text := sentence(event):
-            self._console.print(text, highlight=False, markup=False)
+        if self._console.is_terminal and event.type == "metrics":
+            self._bar.update(
+                self._task, score=f"best NRMSE {event.data['best']:.4f} (mean: {event.data['baseline']:.4f})"
+            )
+        elif text := sentence(event):
+            self._console.print(text, highlight=False, markup=False, soft_wrap=True)
         if event.type == "phase":
             self._bar.update(self._task, description=_phase(event.data))
         elif event.type == "progress":
