@@ -210,12 +210,16 @@ class ArtifactView(BaseModel):
 
 
 class TestView(BaseModel):
-    """One device test; further fields are the test's own."""
+    """One device test, or a capability, whose lack is not held against the device; further fields are its own."""
 
     model_config = ConfigDict(extra="allow")
     __test__ = False
 
-    name: str | None = None
+    test: str | None = None
+    capability: str | None = None
+    ok: bool | None = None
+    detail: str | None = None
+    seconds: Number = None
 
 
 class DeviceView(BaseModel):

@@ -29,6 +29,7 @@ from service.schemas import (
 
 router = APIRouter(prefix="/jobs/{job_id}", tags=["job"])
 EVENT_ID = r"^\d{1,19}-\d{1,19}$"
+ALL_EVENTS = 20_000  # more than a stream holds
 ROW_FIELDS = tuple(MetricsRow.model_fields)
 
 
@@ -44,6 +45,7 @@ async def events(
     _: Reader,
     after: Annotated[str | None, Query(pattern=EVENT_ID, description="events later than this one")] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 200,
+    type: Annotated[list[str], Query(max_length=16, description="only these; repeat it for several")] = [],  # noqa: B006
     last_event_id: Annotated[str | None, Header(alias="Last-Event-ID", pattern=EVENT_ID)] = None,
 ) -> Any:
     """What happened, oldest first. With `Accept: text/event-stream` a stream that ends when the job does."""
@@ -51,7 +53,7 @@ async def events(
     start = last_event_id or after or "-"
 
     def read(last_id: str, count: int) -> list[dict[str, Any]]:
-        return _events(backend, job_id, last_id, count)
+        return _events(backend, job_id, last_id, count, frozenset(type))
 
     if sse.MEDIA_TYPE not in request.headers.get("accept", ""):
         rows = await to_thread.run_sync(read, start, limit + 1)
@@ -64,13 +66,16 @@ async def events(
     return sse.stream(sse.of_job(backend.hub, read, job_id, start))
 
 
-def _events(backend: Backend, job_id: str, after: str, limit: int) -> list[dict[str, Any]]:
-    """From the stream, or from the run's folder once the stream has expired. Raises UnknownJob."""
-    found = backend.store.events(job_id, after, limit)
-    if found or not backend.store.get(job_id).state.final:
-        return found
-    kept = backend.runs.rows(job_id, "events.jsonl")
-    return [row for row in kept if after == "-" or _order(row["id"]) > _order(after)][:limit]
+def _events(backend: Backend, job_id: str, after: str, limit: int, types: frozenset[str]) -> list[dict[str, Any]]:
+    """From the stream, or from the run's folder once the stream has expired; all types where none is named.
+
+    Raises UnknownJob.
+    """
+    found = backend.store.events(job_id, after, ALL_EVENTS if types else limit)
+    if not found and backend.store.get(job_id).state.final:
+        kept = backend.runs.rows(job_id, "events.jsonl")
+        found = [row for row in kept if after == "-" or _order(row["id"]) > _order(after)]
+    return [event for event in found if not types or event["type"] in types][:limit]
 
 
 def _order(event_id: str) -> tuple[int, int]:
@@ -100,7 +105,9 @@ def metrics(
 def _metrics_rows(backend: Backend, job: Job) -> list[dict[str, Any]]:
     """From the run's folder; from the events where the worker's folder is not the service's."""
     rows = backend.runs.rows(job.id, "metrics.jsonl")
-    return rows or [event["data"] for event in backend.store.events(job.id, limit=10_000) if event["type"] == "metrics"]
+    return rows or [
+        event["data"] for event in backend.store.events(job.id, limit=ALL_EVENTS) if event["type"] == "metrics"
+    ]
 
 
 def _csv(rows: Sequence[dict[str, Any]], columns: list[str]) -> str:

@@ -52,11 +52,13 @@ def test_pools_tell_what_waits_and_what_to_do_about_it(api, client):
 def test_a_quarantined_device_says_why_and_can_be_cleared(api, client):
     fleet = Fleet(client)
     fleet.change(
-        "cuda:0", lambda d: after_fault(d, Fault(FaultKind.HANG, "stuck"), time.time()), tests=[{"name": "fft"}]
+        "cuda:0",
+        lambda d: after_fault(d, Fault(FaultKind.HANG, "stuck"), time.time()),
+        tests=[{"test": "fft", "ok": False}],
     )
     device = api.get("/devices/cuda:0").json()
     assert (device["health"], device["reason"]) == ("quarantined", "hang: stuck")
-    assert device["tests"] == [{"name": "fft"}]
+    assert [(test["test"], test["ok"]) for test in device["tests"]] == [("fft", False)]
     assert api.post("/devices/cuda:0/clear").json()["health"] == Health.SUSPECT
     assert api.post("/devices/cuda:0/pause").json()["health"] == Health.PAUSED
     assert api.post("/devices/cuda:9/pause").status_code == 404

@@ -44,6 +44,12 @@ def test_events_are_listed_and_paged(api, store, taken, url):
     assert [event["type"] for event in rest["data"]] == ["claimed"]
 
 
+def test_events_are_chosen_by_type(api, store, taken, url):
+    store.report(taken, 1, [("progress", {"step": i}, {}) for i in range(5)] + [("fault", {"kind": "oom"}, {})])
+    found = api.get(f"{url}/events?type=fault&type=claimed").json()
+    assert [event["type"] for event in found["data"]] == ["claimed", "fault"]
+
+
 def test_a_stream_follows_the_job_to_its_end(api, store, taken, url):
     def work():
         store.report(taken, 1, [("metrics", {"epoch": 1, "val_nrmse": float("nan")}, {})])
