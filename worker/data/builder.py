@@ -4,6 +4,7 @@ A process of its own, so that many run at once, none holds more than one recordi
 recording with it. Ends with its input. Knows no job: a request is a file and what is to be done to it.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -143,6 +144,8 @@ def _is_saturated(x: np.ndarray) -> bool:
 
 def _content_digest(path: Path) -> str:
     """Of the signal's files. Brings them into the page cache, so that MNE's reading does not touch the disk again."""
+    if not path.exists():
+        raise OSError(errno.ESTALE, f"{path.name} was there when it was listed; is the folder still mounted?")
     digest = hashlib.sha256()
     for part in (path, *(path.with_suffix(end) for end in COMPANIONS.get(path.suffix, ()))):
         if part.exists():

@@ -20,8 +20,9 @@ from worker.data import preprocess, splits
 from worker.data.builder import Processing, Request
 from worker.data.building import Built, build_all
 from worker.data.cutting import Cut, cut_events, cut_fixed, n_samples
-from worker.data.errors import DataError, infrastructure
+from worker.data.errors import DataError, StorageFull, infrastructure
 from worker.data.events import Events, read_events
+from worker.data.eviction import evict
 from worker.data.findings import BadRecording, Check, Finding, Severity
 from worker.data.preflight import (
     Examined,
@@ -77,23 +78,24 @@ def prepare(
     memory_budget_bytes: int = DEFAULT_BUDGET_BYTES,
     workers: int = os.cpu_count() or 1,
     steps_dir: Path | None = None,
+    cache_limit_bytes: int | None = None,
 ) -> Prepared:
     """Reads each recording once, or not at all where that was done before, and returns the job's windows.
 
     report("preprocessing", {"recordings_done", "recordings", "eta_s"}) while recordings are built; the builders keep
-    within the memory budget. Raises DataError (the job fails), StorageUnavailable (wait and try again).
+    within the memory budget. What no job uses is evicted where the store exceeds its limit or the disk is full.
+    Raises DataError (the job fails), StorageUnavailable (wait and try again).
     """
+    arguments = (spec, sources, data_dir, cache_dir, report, memory_budget_bytes, workers, steps_dir)
     try:
-        plan = _plan(spec, sources, data_dir, steps_dir)
-        store = Store(cache_dir)
-        if (known := load(store, plan.key)) is not None:
-            return replace(known, custom_sources=plan.custom_sources)
-        examined = _examine(plan, store, report, memory_budget_bytes, workers)
-        judge(examined, spec.preflight)
-        saved = save(store, plan.key, *_assemble(plan, store, examined))
-        return replace(saved, custom_sources=plan.custom_sources)
-    except OSError as error:
-        raise infrastructure(error) or DataError(f"a file cannot be read: {error}") from error
+        found = _prepare(*arguments)
+    except StorageFull:
+        if not evict(cache_dir, 0).freed_bytes:
+            raise
+        found = _prepare(*arguments)
+    if cache_limit_bytes is not None:
+        evict(cache_dir, cache_limit_bytes)
+    return found
 
 
 def check(
@@ -112,6 +114,29 @@ def check(
         store = Store(cache_dir)
         examined = _examine(plan, store, report, memory_budget_bytes, workers)
         return summarise(examined, spec.windows.target)
+    except OSError as error:
+        raise infrastructure(error) or DataError(f"a file cannot be read: {error}") from error
+
+
+def _prepare(
+    spec: JobSpec,
+    sources: Sequence[Source],
+    data_dir: Path,
+    cache_dir: Path,
+    report: Report,
+    memory_budget_bytes: int,
+    workers: int,
+    steps_dir: Path | None,
+) -> Prepared:
+    try:
+        plan = _plan(spec, sources, data_dir, steps_dir)
+        store = Store(cache_dir)
+        if (known := load(store, plan.key)) is not None:
+            return replace(known, custom_sources=plan.custom_sources)
+        examined = _examine(plan, store, report, memory_budget_bytes, workers)
+        judge(examined, spec.preflight)
+        saved = save(store, plan.key, *_assemble(plan, store, examined))
+        return replace(saved, custom_sources=plan.custom_sources)
     except OSError as error:
         raise infrastructure(error) or DataError(f"a file cannot be read: {error}") from error
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from jobs.datasets import Source
 from jobs.spec import JobSpec
-from worker.data.errors import DataError, infrastructure
+from worker.data.errors import DataError, StorageUnavailable, infrastructure
 from worker.data.events import MISSING
 
 SIGNAL_SUFFIXES = (".bdf", ".edf", ".vhdr", ".set")  # in this order where a recording lies there in several formats
@@ -111,6 +111,8 @@ def list_recordings(spec: JobSpec, sources: Sequence[Source], data_dir: Path) ->
             for recording in _recordings_of(source, data_dir)
             if not tasks or recording.task in tasks
         ]
+    except FileNotFoundError as error:
+        raise StorageUnavailable(f"{error.filename} is gone; is the data folder mounted?") from error
     except OSError as error:
         raise infrastructure(error) or DataError(f"a folder cannot be listed: {error}") from error
     if not found:

@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from jobs.datasets import Source
 from tests.data_factory import job, prepared, small, sources
 from worker.data.builder import Processing, Request, build
 from worker.data.building import build_all, peak_bytes
-from worker.data.errors import DataError, StorageUnavailable
+from worker.data.errors import DataError, StorageFull, StorageUnavailable
 from worker.data.eviction import evict
 from worker.data.prepare import prepare
 from worker.data.store import Store
@@ -154,27 +155,74 @@ def test_a_reader_that_dies_costs_its_recording_and_no_other(data, tmp_path, mon
     assert "the reader ended with status -11" in failed[0]["findings"][0]["message"]
 
 
-def test_a_network_folder_that_does_not_answer_is_waited_for(data, tmp_path, monkeypatch):
+@pytest.fixture
+def builders_run(tmp_path, monkeypatch):
+    """Code that every builder process runs before it starts: how a disk or a network folder is made to fail."""
+
+    def install(code: str) -> None:
+        (tmp_path / "site").mkdir(exist_ok=True)
+        (tmp_path / "site" / "sitecustomize.py").write_text(code)
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+
+    return install
+
+
+def test_a_network_folder_that_does_not_answer_is_waited_for(data, tmp_path, builders_run):
     """EIO while a recording is read is infrastructure: nothing is dropped and nothing is remembered."""
-    requests = [request(tmp_path / "gone.bdf", identity="ef" * 16)]
-    cache = tmp_path / "cache"
-    Store(cache)
-    sitecustomize = tmp_path / "site" / "sitecustomize.py"
-    sitecustomize.parent.mkdir()
-    sitecustomize.write_text(
+    builders_run(
         "import pathlib, errno\n"
         "whole = pathlib.Path.open\n"
         "def open(self, *args, **kwargs):\n"
-        "    if self.name == 'gone.bdf':\n"
+        "    if self.suffix == '.bdf':\n"
         "        raise OSError(errno.EIO, 'Input/output error')\n"
         "    return whole(self, *args, **kwargs)\n"
         "pathlib.Path.open = open\n"
     )
-    (tmp_path / "gone.bdf").write_bytes(b"")
-    monkeypatch.setenv("PYTHONPATH", str(sitecustomize.parent))
     with pytest.raises(StorageUnavailable, match="EIO"):
-        list(build_all(requests, cache, [1000], 8 << 30, 1))
-    assert entries(cache) == []
+        prepared(data, job(), cache_dir=tmp_path / "cache")
+    assert entries(tmp_path / "cache") == []
+
+
+def test_a_recording_that_vanishes_after_it_was_listed_is_waited_for(tmp_path):
+    Store(tmp_path / "cache")
+    with pytest.raises(StorageUnavailable, match="still mounted"):
+        list(build_all([request(tmp_path / "gone.bdf")], tmp_path / "cache", [1000], 8 << 30, 1))
+
+
+def test_a_root_that_is_gone_is_waited_for(tmp_path):
+    with pytest.raises(StorageUnavailable, match="is the data folder mounted"):
+        prepare(job(), [Source("R1", "gone")], tmp_path, tmp_path / "cache")
+
+
+FULL_UNTIL_FREED = """
+import errno, os, pathlib
+whole = os.fsync
+def fsync(handle):
+    if pathlib.Path({unused!r}).exists():
+        raise OSError(errno.ENOSPC, "No space left on device")
+    return whole(handle)
+os.fsync = fsync
+"""
+
+
+def test_a_full_disk_is_freed_of_what_no_job_uses(data, tmp_path, builders_run):
+    cache = tmp_path / "cache"
+    older = prepared(data, job("challenge2"), cache_dir=cache)
+    unused = older.train.signals.paths[0].parent
+    builders_run(FULL_UNTIL_FREED.format(unused=str(unused)))
+    with pytest.raises(StorageFull, match="ENOSPC"):
+        prepared(data, job(), cache_dir=cache)
+    older.lease.close()
+    assert len(prepared(data, job(), cache_dir=cache).train)
+    assert not unused.exists()
+
+
+def test_the_store_is_kept_within_its_limit_but_for_what_is_in_use(data, tmp_path):
+    cache = tmp_path / "cache"
+    older = prepared(data, job("challenge2"), cache_dir=cache)
+    older.lease.close()
+    found = prepared(data, job(), cache_dir=cache, cache_limit_bytes=1)
+    assert {path.parent.name for path in found.train.signals.paths} == set(entries(cache))
 
 
 def test_a_recording_that_does_not_fit_the_memory_budget_is_refused_by_name(data, tmp_path):
