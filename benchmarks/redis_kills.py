@@ -1,4 +1,4 @@
-"""Does a killed Redis lose what it acknowledged? `python -m benchmarks.redis_kills --kills 50`, with a control that must.
+"""Does a killed Redis lose what it acknowledged? `python -m benchmarks.redis_kills --kills 50`; without AOF it must.
 
 Jobs are submitted, claimed, reported and settled all the while; after every restart each acknowledged revision is
 looked for.

@@ -13,7 +13,7 @@ from jobs.job import JobState, Outcome
 from tests.conftest import wait_until
 from tests.stack import Stack, tiny
 
-EPOCHS = 40
+EPOCHS = 25
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from jobs.job import JobState
 from tests.conftest import wait_until
 from tests.stack import Stack, is_running, tiny
 
-EPOCHS = 60
+EPOCHS = 25
 
 
 @pytest.fixture(scope="module")
