@@ -24,7 +24,7 @@ from eegq.up import STATE, Stack, UpOptions, stack
 DATA = Path("data")
 DATASET = DATA / "demo"
 SPEC: dict[str, Any] = {"task": "challenge1", "dataset": "demo"}
-KILLED_SPEC: dict[str, Any] = {**SPEC, "placement": "gpu", "seed": 1, "training": {"epochs": 30}}
+KILLED_SPEC: dict[str, Any] = {**SPEC, "placement": "gpu", "seed": 1, "training": {"epochs": 20}}
 KILL_AT_SHARE = 0.3
 
 

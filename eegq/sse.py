@@ -6,10 +6,13 @@ from eegq.resources import Event
 
 
 class EventParser:
-    """`feed` takes lines without their ends and returns an Event at each blank line that closes one."""
+    """`feed` takes lines without their ends and returns an Event at each blank line that closes one.
+
+    `last_id` is that of the last whole event: one that was cut off has to come again.
+    """
 
     def __init__(self, last_id: str = "") -> None:
-        self.last_id = last_id
+        self.last_id = self._id = last_id
         self._type, self._data = "", list[str]()
 
     def feed(self, line: str) -> Event | None:
@@ -18,7 +21,7 @@ class EventParser:
         name, _, value = line.partition(":")
         value = value.removeprefix(" ")
         if name == "id" and "\0" not in value:
-            self.last_id = value
+            self._id = value
         elif name == "event":
             self._type = value
         elif name == "data":
@@ -26,6 +29,7 @@ class EventParser:
         return None
 
     def _close(self) -> Event | None:
+        self.last_id = self._id
         kind, data = self._type or "message", "\n".join(self._data)
         self._type, self._data = "", []
         if not data:
