@@ -2,18 +2,23 @@
 
 Read in this order:
 
-    recordings   which files a job asks for, their sidecars, subjects and traits
+    prepare      all of it in order: spec + sources -> Prepared
+    plan         which recordings, what is done to them, and the key of all that follows
+    recordings   files below a BIDS root, their sidecars, subjects and traits
+    examine      every recording: built, checked, cut
+    building     builder processes, as many as memory allows;  builder: one of them
+    reading      one signal file -> microvolts
+    preprocess   the ordered steps of a spec
+    store        preprocessed signals on local disk, memory-mapped, shared by all jobs;  eviction: its size
     events       one events.tsv, as it is
     trials       the trial table: stimulus, response and response time of every trial
-    windows      WindowIndex: windows as rows (recording, start, target); `gather(rows)` makes a batch
     cutting      where windows start, by braindecode's own functions
-    reading      one signal file -> microvolts, with what is wrong with it
-    preprocess   the ordered steps of a spec
-    store        preprocessed signals on local disk, built once, memory-mapped, shared by all jobs
-    builder      the process that reads and preprocesses one recording at a time
+    checks       what may be wrong with a recording, as findings
+    preflight    what the checks add up to: the verdict and the report;  page: the report as HTML
     splits       who is trained on and who is validated
-    preflight    every check, as findings; `page` draws them
-    prepare      all of it in order: spec + sources -> Prepared
+    assemble     from examined recordings to the two sides
+    windows      WindowIndex: windows as rows; `gather(rows)` makes a batch
+    prepared     Prepared, and how it is kept for the next job
     errors       DataError, StorageUnavailable
     simulate/    an HBN-like dataset with a known trace in it, and every known defect
 

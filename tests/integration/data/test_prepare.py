@@ -252,7 +252,7 @@ def test_a_real_recording_is_cut_from_square_to_press(tmp_path):
 
 def test_importing_the_data_side_is_cheap():
     code = (
-        "import sys, worker.data, worker.data.prepare, worker.data.saved;"
+        "import sys, worker.data, worker.data.prepare;"
         "sys.exit(any(m in sys.modules for m in ('torch', 'mne', 'braindecode', 'pandas', 'matplotlib')))"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -1,29 +1,46 @@
-"""Prepared windows on disk: a second job on the same data reads neither events nor signals again.
+"""Prepared: what a job trains on; and how it is kept, so that a second job reads neither events nor signals again.
 
-Knows what Prepared is made of, and nothing of how it comes about.
+Knows nothing of how it comes about.
 """
 
 import json
 import os
 import shutil
 import uuid
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from worker.data.errors import StorageUnavailable
 from worker.data.preflight import PreflightReport
-from worker.data.store import Store, sync_folder, write_whole
+from worker.data.store import Lease, Store, sync_folder, write_whole
 from worker.data.windows import Signals, WindowIndex
-
-if TYPE_CHECKING:
-    from worker.data.prepare import Prepared
 
 COLUMNS = ("recording", "start", "target", "subject", "onset_s")
 
 
-def save(store: Store, key: str, prepared: "Prepared", entries: list[str]) -> "Prepared":
+@dataclass(frozen=True)
+class Prepared:
+    """What a job trains on.
+
+    digest: of contents, preprocessing, windows and split; equal digests mean equal batches for equal rows.
+    split: the split artefact. custom_sources: file name -> source of the user's own steps.
+    """
+
+    train: WindowIndex
+    validation: WindowIndex
+    preflight: PreflightReport
+    digest: str
+    split: dict[str, Any]
+    ch_names: tuple[str, ...]
+    sfreq: float
+    custom_sources: dict[str, str]
+    lease: Lease | None = None
+
+
+def save(store: Store, key: str, prepared: Prepared, entries: list[str]) -> Prepared:
     """Writes it and takes a lease on its entries. Raises StorageUnavailable where one was evicted meanwhile."""
     beside = store.prepared_folder(f".saving-{uuid.uuid4().hex[:12]}")
     beside.mkdir()
@@ -43,10 +60,8 @@ def save(store: Store, key: str, prepared: "Prepared", entries: list[str]) -> "P
     return leased
 
 
-def load(store: Store, key: str) -> "Prepared | None":
+def load(store: Store, key: str) -> Prepared | None:
     """What was saved, with a lease on its entries; None where it was not, or where an entry is gone."""
-    from worker.data.prepare import Prepared
-
     folder = store.prepared_folder(key)
     try:
         values = json.loads((folder / "prepared.json").read_text())
@@ -76,7 +91,7 @@ def load(store: Store, key: str) -> "Prepared | None":
     )
 
 
-def _values(prepared: "Prepared", entries: list[str]) -> dict[str, Any]:
+def _values(prepared: Prepared, entries: list[str]) -> dict[str, Any]:
     return {
         "entries": entries,
         "recording_n_times": prepared.train.signals.n_times,
