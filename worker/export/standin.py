@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from jobs.spec import CHALLENGES, EventWindows, JobSpec
+from jobs.spec import EventWindows, JobSpec
 from worker.data.errors import DataError, StorageUnavailable
 from worker.data.events import read_events
 from worker.data.recordings import Recording, list_recordings, read_participants
@@ -37,7 +37,9 @@ def training_mean(challenge: Challenge, run: FinishedRun, data_dir: Path) -> Sta
         values = []
     if not values:
         return StandIn(HBN_MEANS[challenge], "the mean of HBN's releases R1 to R3, for this data has no such labels")
-    return StandIn(float(np.mean(values)), f"the mean of {len(values)} labels of the subjects that {run.name} trained on")
+    return StandIn(
+        float(np.mean(values)), f"the mean of {len(values)} labels of the subjects that {run.name!r} trained on"
+    )
 
 
 def _values(spec: JobSpec, run: FinishedRun, data_dir: Path) -> list[float]:
