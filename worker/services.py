@@ -12,6 +12,7 @@ from celery import Celery
 from jobs.connection import connect
 from jobs.device import after_fault, blames_the_job
 from jobs.dispatch import Bell
+from jobs.errands import ErrandKind, Errands
 from jobs.errors import StoreUnavailable
 from jobs.fault import Fault, Scope
 from jobs.fleet import Fleet
@@ -42,6 +43,7 @@ class Services:
     fleet: Fleet
     tickets: Tickets
     bell: Bell
+    errands: dict[ErrandKind, Errands]
     draining: Callable[[], bool]
     _spare: Trainer | None = None
 
@@ -112,7 +114,8 @@ def open_services(
     client = connect(redis_url)
     return Services(
         settings, worker_name(settings), device, threads, volume_id(settings.runs), JobStore(client), Ledger(client),
-        Fleet(client), Tickets(client), Bell(celery), draining,
+        Fleet(client), Tickets(client), Bell(celery),
+        {kind: Errands(client, kind) for kind in ErrandKind}, draining,
     )  # fmt: skip
 
 

@@ -3,8 +3,9 @@
 from typing import Any
 
 from jobs.batch import BatchTicket
-from jobs.dispatch import EXPECT_BATCHES, RUN_BATCH, RUN_JOB
-from worker import attempt, lane
+from jobs.dispatch import EXPECT_BATCHES, RUN_BATCH, RUN_ERRAND, RUN_JOB
+from jobs.errands import ErrandKind
+from worker import attempt, errands, lane
 from worker.app import app, services
 
 
@@ -22,3 +23,13 @@ def run_batch(ticket: dict[str, Any]) -> None:
 @app.task(name=EXPECT_BATCHES)
 def expect_batches(job_id: str) -> None:
     lane.expect(job_id, services())
+
+
+@app.task(name=RUN_ERRAND[ErrandKind.SUBMISSION])
+def build_submission(errand_id: str) -> None:
+    errands.run(ErrandKind.SUBMISSION, errand_id, services())
+
+
+@app.task(name=RUN_ERRAND[ErrandKind.PREFLIGHT])
+def preflight_dataset(errand_id: str) -> None:
+    errands.run(ErrandKind.PREFLIGHT, errand_id, services())

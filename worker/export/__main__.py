@@ -10,25 +10,23 @@ from pathlib import Path
 from typing import Any
 
 from worker.export.errors import ExportError
-from worker.training.orphan import die_with_parent
+from worker.export.standin import Challenge
+from worker.export.submission import Folders, build_submission
 
 
 def main() -> int:
     args = _parse()
-    if args.parent is not None:
-        die_with_parent(args.parent)
-    from worker.export.submission import Folders, build_submission  # after the line above: it imports torch
-
-    named = {"challenge1": args.challenge1, "challenge2": args.challenge2}
+    named: dict[Challenge, Path | None] = {"challenge1": args.challenge1, "challenge2": args.challenge2}
     runs = {challenge: folder for challenge, folder in named.items() if folder is not None}
     try:
         report = build_submission(runs, args.out, Folders(args.data, args.cache), args.python)
     except ExportError as error:
-        print(error, file=sys.stderr)
-        _write(args.report, {"error": str(error)})
+        print(json.dumps({"error": str(error)}) if args.json else error)
         return 1
-    _show(report, args.out)
-    _write(args.report, report)
+    if args.json:
+        print(json.dumps(report))
+    else:
+        _show(report, args.out)
     return 0
 
 
@@ -41,11 +39,6 @@ def _show(report: dict[str, Any], out: Path) -> None:
     print(f"{out}: {report['bytes']} bytes, tried out with torch {report['tried_with']['torch']}")
 
 
-def _write(path: Path | None, content: dict[str, Any]) -> None:
-    if path is not None:
-        path.write_text(json.dumps(content, indent=2) + "\n")
-
-
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m worker.export", description=__doc__)
     parser.add_argument("--challenge1", type=Path, metavar="RUN_FOLDER")
@@ -53,11 +46,10 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("submission.zip"))
     parser.add_argument("--data", type=Path, default=Path("data"), help="to compare with the run's own predictions")
     parser.add_argument("--cache", type=Path, default=Path("cache"))
-    parser.add_argument("--report", type=Path, help="write the report there, as JSON")
+    parser.add_argument("--json", action="store_true", help="print the report as one line of JSON")
     parser.add_argument(
         "--python", default=sys.executable, help="the Python to try it out with, e.g. one with torch 2.2"
     )
-    parser.add_argument("--parent", type=int, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 

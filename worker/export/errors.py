@@ -3,7 +3,7 @@
 ExportError
 ├── NotARun          the folder is not that of a run that has ended well
 ├── CannotSubmit     this run cannot become part of a submission
-│   └── CannotCapture    its model cannot be written out as plain torch code
+│   └── CannotWriteOut   its model cannot be written out as plain torch code
 └── TriedOutBadly    the submission was built, and failed when it was tried out
 """
 
@@ -20,7 +20,7 @@ class CannotSubmit(ExportError):
     """This run cannot become part of a submission."""
 
 
-class CannotCapture(CannotSubmit):
+class CannotWriteOut(CannotSubmit):
     """Its model cannot be written out as plain torch code."""
 
 

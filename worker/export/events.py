@@ -28,11 +28,11 @@ class EventFile:
 
     def add(self, step: int, scalars: Mapping[str, float]) -> None:
         """Appends one record. The first one voids what an earlier file has from this step on."""
-        records = [_event(step, _field(SUMMARY, BYTES, _summary(scalars)))]
+        events = [(SUMMARY, _summary(scalars))]
         if not self._begun:
-            records = [_event(0, _field(FILE_VERSION, BYTES, VERSION)), _event(step, _field(SESSION_LOG, BYTES, STARTED)),
-                       *records]  # fmt: skip
+            events = [(FILE_VERSION, VERSION), (SESSION_LOG, STARTED), *events]
             self._begun = True
+        records = [_event(step, _field(number, BYTES, content)) for number, content in events]
         with self._path.open("ab") as file:
             file.write(b"".join(_record(record) for record in records))
 

@@ -71,7 +71,7 @@ def read_run(folder: Path) -> FinishedRun:
 
 
 def require_fit(run: FinishedRun) -> None:
-    """Whether its windows can be had from the challenge's, which are all that the platform gives. Raises CannotSubmit."""
+    """Its windows must be had from the challenge's, which are all that the platform gives. Raises CannotSubmit."""
     windows = f"{run.card['n_times']} samples at {run.card['sfreq']:g} Hz"
     if (run.card["n_times"], run.card["sfreq"]) != (N_TIMES, SFREQ):
         raise CannotSubmit(f"{run.name} was trained on windows of {windows}; the challenge gives 200 samples at 100 Hz")

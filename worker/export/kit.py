@@ -38,12 +38,17 @@ class Network(nn.Module):
     def prepare(self, x):
         return x
 
+    def compute(self, x, w):
+        raise NotImplementedError
+
     def finish(self, y):
         return y
 
 
 class Constant(nn.Module):
     """The same number for every window."""
+
+    value: torch.Tensor
 
     def __init__(self, tensors):
         super().__init__()

@@ -1,4 +1,4 @@
-"""One challenge's part of a submission: a class written as text, and the tensors it loads. Knows no zip and no check."""
+"""One challenge's part of a submission: a class written as text, and the tensors it loads. Knows no zip."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 from safetensors.torch import load_file
 from torch import Tensor, nn, tensor
 
-from worker.export.capture import Captured, capture
 from worker.export.finished import FinishedRun, require_fit
 from worker.export.operators import untried
+from worker.export.plain import Plain, write_out
 from worker.export.standin import Challenge, StandIn
 from worker.export.steps import Preparation, preparation
 from worker.training.build import Shape, build
@@ -43,11 +43,11 @@ def model_part(challenge: Challenge, run: FinishedRun) -> Part:
     """The run's best weights, with the run's preprocessing in front. Raises CannotSubmit."""
     require_fit(run)
     prepared = preparation(run.channels, run.spec.preprocess)
-    captured = capture(trained_model(run), len(run.card["ch_names"]), run.card["n_times"])
+    plain = write_out(trained_model(run), len(run.card["ch_names"]), run.card["n_times"])
     return Part(
-        challenge, _network(challenge, run, prepared, captured), captured.tensors, run, prepared.exact,
+        challenge, _network(challenge, run, prepared, plain), plain.tensors, run, prepared.exact,
         {"job": run.name, "model": run.card["name"], "parameters": run.card["n_parameters"], "score": run.scores},
-        (*prepared.warnings, *untried(captured.operators), *filter(None, [run.scores["warning"]])),
+        (*prepared.warnings, *untried(plain.operators), *filter(None, [run.scores["warning"]])),
     )  # fmt: skip
 
 
@@ -71,13 +71,13 @@ def class_name(challenge: Challenge) -> str:
     return challenge.capitalize()
 
 
-def _network(challenge: Challenge, run: FinishedRun, prepared: Preparation, captured: Captured) -> str:
+def _network(challenge: Challenge, run: FinishedRun, prepared: Preparation, plain: Plain) -> str:
     methods = []
-    if not captured.any_batch:
+    if not plain.any_batch:
         methods.append("    any_batch = False")
     if prepared.lines:
         methods.append(_method("prepare(self, x)", (*prepared.lines, "return x")))
-    methods.append(_method("compute(self, x, w)", captured.lines))
+    methods.append(_method("compute(self, x, w)", plain.lines))
     if limits := LIMITS.get(challenge):
         methods.append(_method("finish(self, y)", (f"return y.clamp({limits[0]}, {limits[1]})",)))
     origin = f"{run.card['name']} of {run.name!r}: validation NRMSE {run.scores['value']:.4f}"

@@ -38,7 +38,7 @@ def training_mean(challenge: Challenge, run: FinishedRun, data_dir: Path) -> Sta
     if not values:
         return StandIn(HBN_MEANS[challenge], "the mean of HBN's releases R1 to R3, for this data has no such labels")
     return StandIn(
-        float(np.mean(values)), f"the mean of {len(values)} labels of the subjects that {run.name} trained on"
+        float(np.mean(values)), f"the mean of {len(values)} labels of the subjects that {run.name!r} trained on"
     )
 
 

@@ -35,6 +35,17 @@ class Captured:
                 self.why_not = f"{type(error).__name__}: {error}"
         return self._step
 
+    def compile(self, stepper: Stepper) -> str | None:
+        """Captures the compiled step instead; why not, where it cannot be compiled: then the plain one stays."""
+        plain, self._step = self._step, None
+        stepper.compile(True)
+        if self.step() is not None:
+            return None
+        reason, self.why_not = self.why_not, None
+        stepper.compile(False)
+        self._step = plain
+        return reason
+
     def drop(self) -> None:
         """After a fault: its memory may be what the device lacks."""
         self._step = None

@@ -23,6 +23,8 @@ from worker.training.score import nrmse
 
 WINDOW_S = 0.25
 LONGEST_WINDOW = 256
+COMPILE_PAYS_S = 60.0
+COMPILE_S = 600.0
 CHECKPOINT_EVERY_S = 2.0
 CHECKPOINT_SHARE = 0.02  # of the time may go into writing checkpoints
 
@@ -45,7 +47,8 @@ class Loop:
         self._folder = folder
         self._writer = checkpoint.Writer(folder / "checkpoints" / str(fence))
         self._recovery = Recovery(parts, folder / "batches" / str(fence), reports)
-        self._window = 1
+        self._window, self._step_s = 1, math.inf
+        self._may_compile = parts.may_compile
         self._saved_at, self._save_cost_s = time.monotonic(), 0.0
         self._epoch_began = time.monotonic()
         index = parts.data.validation
@@ -90,6 +93,7 @@ class Loop:
             self._commit(self.k + 1, device, reason)
         else:
             self._pace((time.monotonic() - started) / (last - first))
+            self._compile_if_it_pays()
 
     def _try_steps(self, first: int, last: int) -> tuple[int, Fault | None]:
         """Steps first..last-1 until one raises: where that was, and why. The state is then the one before that step."""
@@ -121,12 +125,23 @@ class Loop:
 
     def _pace(self, step_s: float) -> None:
         """As many steps a window as a quarter of a second holds."""
+        self._step_s = step_s
         self._window = max(1, min(LONGEST_WINDOW, int(WINDOW_S / max(step_s, 1e-6))))
         self.reports.tell(
             "progress", max(COMPUTE_S, 20 * step_s), epoch=self.k // self.parts.schedule.steps_per_epoch,
             epochs=self.parts.spec.training.epochs, step=self.k, steps=self.parts.steps,
             windows_per_s=round(self.parts.schedule.batch_size / step_s, 1),
         )  # fmt: skip
+
+    def _compile_if_it_pays(self) -> None:
+        """Once, when a window has shown the pace: compiling takes about half a minute and about halves a step."""
+        left_s = (self.parts.steps - self.k) * self._step_s
+        if self._may_compile and self._window == LONGEST_WINDOW and left_s > COMPILE_PAYS_S:
+            self._may_compile = False
+            self.reports.tell("phase", COMPILE_S, phase="compiling")
+            if why_not := self.parts.captured.compile(self.parts.stepper):
+                self.reports.tell("warning", message=f"torch.compile is not used: {why_not}"[:500])
+            self.reports.tell("phase", START_S, phase="training")
 
     # --- epochs ---------------------------------------------------------------------------------------------------
 

@@ -1,7 +1,11 @@
-"""A trainer dies with the process that started it. Linux: by signal; elsewhere the end of the pipe is all there is."""
+"""A trainer dies with the process that started it. Linux: by signal; elsewhere the end of the pipe is all there is.
+
+`python -m worker.training.orphan PARENT MODULE ARGUMENTS...` runs any module that way.
+"""
 
 import ctypes
 import os
+import runpy
 import signal
 import sys
 
@@ -14,3 +18,13 @@ def die_with_parent(parent_pid: int) -> None:
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent_pid:
         os._exit(1)
+
+
+def main() -> None:
+    die_with_parent(int(sys.argv[1]))
+    sys.argv = sys.argv[2:]
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()

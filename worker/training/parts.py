@@ -38,6 +38,7 @@ class Parts:
     train: Batches
     validation: Batches
     captured: Captured
+    may_compile: bool
     augment: Augment
 
     @property

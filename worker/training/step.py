@@ -28,6 +28,7 @@ class Stepper:
 
     def __init__(self, state: TrainingState, training: Training, precision: Precision, probe: Probe = no_probe) -> None:
         self.state, self.precision, self._probe = state, precision, probe
+        self._forward: Callable[[Tensor], Tensor] = state.model
         self._loss = LOSSES[training.loss]()
         self._clip = training.gradient_clip
         self._parameters = [p for p in state.model.parameters() if p.requires_grad]
@@ -42,11 +43,15 @@ class Stepper:
         self._remember()
         self._probe("forward")
         with self._autocast():
-            loss = self._loss(state.model(x).reshape(-1).float(), y)
+            loss = self._loss(self._forward(x).reshape(-1).float(), y)
         self._probe("backward")
         self._backward(loss)
         self._probe("optimizer")
         self._commit(loss.detach())
+
+    def compile(self, on: bool) -> None:
+        """Lets torch.compile fuse the model's operations, or takes that back; compiling happens in the next step."""
+        self._forward = torch.compile(self.state.model, dynamic=False) if on else self.state.model
 
     def undo(self) -> None:
         """After an exception inside a step: the state is again the one before it."""

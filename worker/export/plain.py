@@ -15,7 +15,7 @@ from torch.export import Dim, ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 from torch.fx import Graph, Node
 
-from worker.export.errors import CannotCapture
+from worker.export.errors import CannotWriteOut
 
 LARGEST_BATCH = 1 << 16
 ASSERTIONS = ("_assert_scalar", "_assert_async", "_assert_tensor_metadata", "sym_constrain_range")
@@ -27,7 +27,7 @@ SHAPES = {
 
 
 @dataclass(frozen=True)
-class Captured:
+class Plain:
     """lines: statements from `x` (B, n_chans, n_times) and `w` (tensors by name) to `return` of the output.
 
     any_batch: whether they hold for every B; else for B = 1, and the caller goes window by window.
@@ -40,8 +40,8 @@ class Captured:
     operators: tuple[str, ...]
 
 
-def capture(model: nn.Module, n_chans: int, n_times: int) -> Captured:
-    """Raises CannotCapture where the computation depends on the values in the input."""
+def write_out(model: nn.Module, n_chans: int, n_times: int) -> Plain:
+    """Raises CannotWriteOut where the computation depends on the values in the input."""
     model = model.eval()
     try:
         program, any_batch = (
@@ -52,12 +52,12 @@ def capture(model: nn.Module, n_chans: int, n_times: int) -> Captured:
         try:
             program, any_batch = _export(model, torch.randn(1, n_chans, n_times), None), False
         except Exception as error:
-            raise CannotCapture(
+            raise CannotWriteOut(
                 f"{type(model).__name__} cannot be written out as plain torch code: {_first_line(error)}"
             ) from error
     graph = _without_checks(program.graph)
     text = _Text(program, graph)
-    return Captured(tuple(text.lines()), text.tensors(), any_batch, tuple(sorted(text.operators)))
+    return Plain(tuple(text.lines()), text.tensors(), any_batch, tuple(sorted(text.operators)))
 
 
 def _export(model: nn.Module, x: Tensor, dynamic: dict[int, Any] | None) -> ExportedProgram:
@@ -112,7 +112,7 @@ class _Text:
             return f"{arguments[0]}[{arguments[1]}]"
         if module in ("_operator", "math", "torch"):
             return f"{module.lstrip('_')}.{name}({', '.join(arguments)})"
-        raise CannotCapture(f"the model uses {target}, which is not one of torch's plain operators")
+        raise CannotWriteOut(f"the model uses {target}, which is not one of torch's plain operators")
 
     def _of(self, value: Any) -> str:
         match value:
@@ -128,7 +128,7 @@ class _Text:
                 return f'float("{value}")'
             case None | bool() | int() | float() | str() | torch.dtype() | torch.memory_format() | torch.layout():
                 return repr(value)
-        raise CannotCapture(f"the model uses a {type(value).__name__} that cannot be written out")
+        raise CannotWriteOut(f"the model uses a {type(value).__name__} that cannot be written out")
 
     def _last_uses(self) -> dict[Node, list[str]]:
         last: dict[Node, Node] = {}
