@@ -9,7 +9,7 @@ from kombu.exceptions import OperationalError
 from jobs.batch import BatchTicket
 from jobs.errands import ErrandKind
 from jobs.errors import StoreUnavailable
-from jobs.job import CPU_BATCH_QUEUE, Pool
+from jobs.job import CPU_BATCH_QUEUE, ERRAND_QUEUE, Pool
 from jobs.keys import CELERY_PREFIX
 from jobs.spec import Placement
 
@@ -77,7 +77,7 @@ class Bell:
         self._send(EXPECT_BATCHES, [job_id], CPU_BATCH_QUEUE)
 
     def errand(self, kind: ErrandKind, errand_id: str) -> None:
-        self._send(RUN_ERRAND[kind], [errand_id], CPU_BATCH_QUEUE)
+        self._send(RUN_ERRAND[kind], [errand_id], ERRAND_QUEUE)
 
     def _send(self, task: str, args: list, queue: str) -> None:
         try:

@@ -14,6 +14,7 @@ class Pool(StrEnum):
 
 
 CPU_BATCH_QUEUE = "cpu.batch"
+ERRAND_QUEUE = "errands"
 
 
 class JobState(StrEnum):

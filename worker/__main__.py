@@ -1,4 +1,4 @@
-"""Starts a worker: `python -m worker --pool gpu|cpu|batch`. Becomes Celery's own worker process."""
+"""Starts a worker: `python -m worker --pool gpu|cpu|batch|errand`. Becomes Celery's own worker process."""
 
 import argparse
 import json
@@ -8,13 +8,14 @@ import time
 
 from jobs.connection import connect
 from jobs.errors import SchemaMismatch, StoreUnavailable
-from jobs.job import CPU_BATCH_QUEUE
+from jobs.job import CPU_BATCH_QUEUE, ERRAND_QUEUE
 from jobs.store import JobStore
-from worker.settings import WorkerSettings
+from worker.settings import Takes, WorkerSettings
 
 WAIT_S = 2.0
 
-QUEUES = {"gpu": "gpu", "cpu": "cpu", "batch": CPU_BATCH_QUEUE}
+QUEUES = {"gpu": "gpu", "cpu": "cpu", "batch": CPU_BATCH_QUEUE, "errand": ERRAND_QUEUE}
+TAKES = {"batch": Takes.BATCHES, "errand": Takes.ERRANDS}
 
 
 def main() -> None:
@@ -27,8 +28,7 @@ def main() -> None:
     refuse_another_schema()
     if args.pool == "gpu" and not choose_device():
         sys.exit("no usable GPU: this worker takes no work")
-    if args.pool == "batch":
-        os.environ["EEGQ_LANE"] = "1"
+    os.environ["EEGQ_TAKES"] = TAKES.get(args.pool, Takes.JOBS)
     command = [
         sys.executable, "-m", "celery", "-A", "worker.app", "worker", "-Q", QUEUES[args.pool], "-n", name,
         "-P", "prefork", "-c", "1", "--without-gossip", "--without-mingle", "--loglevel", "INFO",

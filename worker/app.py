@@ -14,7 +14,7 @@ from jobs.job import Pool
 from worker import lane
 from worker.keeper import Keeper
 from worker.services import Services, open_services
-from worker.settings import WorkerSettings
+from worker.settings import Takes, WorkerSettings
 from worker.training.orphan import die_with_parent
 
 settings = WorkerSettings()
@@ -57,7 +57,10 @@ def _start_keeper(**_: object) -> None:
 @worker_process_init.connect
 def _child(**_: object) -> None:
     die_with_parent(os.getppid())
-    lane.warm(services()) if settings.lane else services().prepare_spare()
+    if settings.takes is Takes.JOBS:
+        services().prepare_spare()
+    if settings.takes is Takes.BATCHES:
+        lane.warm(services())
 
 
 @worker_shutting_down.connect

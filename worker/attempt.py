@@ -219,6 +219,8 @@ class Attempt:
         ]  # fmt: skip
         if job.checkpoint:
             arguments += ["--checkpoint", str(settings.runs / job.checkpoint.path)]
+        if self.services.compiler_works():
+            arguments.append("--compile")
         if settings.user_code:
             arguments += ["--user-code", str(settings.user_code)]
         return arguments

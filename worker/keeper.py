@@ -17,6 +17,7 @@ from worker.devices.bootrecord import is_real
 from worker.devices.probe import examine, failure_of
 from worker.devices.readings import read
 from worker.services import Services
+from worker.settings import Takes
 
 BEAT_S = 5.0
 PATIENCE_S = 1.0
@@ -78,14 +79,14 @@ class Keeper(threading.Thread):
 
     def beat(self) -> None:
         services = self._services
-        ready = not services.settings.lane and services.fleet.device(services.device).health.takes_work
+        ready = services.settings.takes is Takes.JOBS and services.fleet.device(services.device).health.takes_work
         services.fleet.beat(services.name, services.settings.pool, ready, self._info())
 
     def _info(self) -> dict[str, Any]:
         services = self._services
         readings = read(services.device)
         return {"pid": os.getpid(), "device": services.device, "threads": services.threads, "volume": services.volume,
-                "lane": services.settings.lane, "readings": readings.to_dict() if readings else {}}  # fmt: skip
+                "takes": services.settings.takes, "readings": readings.to_dict() if readings else {}}  # fmt: skip
 
     def _forget_crashes_if_cleared(self) -> None:
         if self._crashed and not self._services.fleet.device(self._services.device).needs_a_person:

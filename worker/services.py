@@ -75,6 +75,12 @@ class Services:
     def tests_cache(self) -> Path:
         return self.settings.cache / "device-tests.json"
 
+    def compiler_works(self) -> bool:
+        """Whether torch.compile gave the right numbers in this device's last tests."""
+        if self.settings.pool is not Pool.GPU:
+            return False
+        return any(row.get("capability") == "compile" and row["ok"] for row in self.fleet.tests(self.device))
+
     def blame_device(self, fault: Fault, job_id: str = "") -> None:
         """The breaker hears of a fault on this worker's accelerator, unless the job kills every device it is given."""
         if self.settings.pool is not Pool.GPU or fault.scope not in BLAMED:

@@ -1,6 +1,7 @@
 """Every setting of a worker, from the environment (prefix EEGQ_). Read once, in app.py."""
 
 import os
+from enum import StrEnum
 from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -9,6 +10,14 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from jobs.job import Pool
 from jobs.store import STAY_S
+
+
+class Takes(StrEnum):
+    """A worker takes one kind of work, so that none of them waits behind another."""
+
+    JOBS = "jobs"
+    BATCHES = "batches"
+    ERRANDS = "errands"
 
 
 class WorkerSettings(BaseSettings):
@@ -20,7 +29,7 @@ class WorkerSettings(BaseSettings):
     redis_username: str = ""
     redis_password_file: Path | None = None
     pool: Pool = Pool.CPU
-    lane: bool = Field(False, description="this worker computes single batches (queue cpu.batch), not jobs")
+    takes: Takes = Field(Takes.JOBS, description="what this worker takes: jobs, single batches or errands")
     worker_name: str = Field("", description="unique among workers; empty: pool, host name and process id")
     device: str = Field("auto", description="auto, cpu, cuda:N, mps or standin; cpu for the cpu pool")
     threads: int = Field(

@@ -47,6 +47,7 @@ class Orders:
     checkpoint: Path | None
     threads: int | None
     user_code: Path | None
+    compile: bool
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -137,7 +138,8 @@ def run(orders: Orders, reports: Reports) -> dict[str, Any]:
     )
     write_data_report(orders.spec, sources, data, orders.folder)
     reports.tell("phase", START_S, phase="loading")
-    parts = assemble(orders.spec, data, device, orders.runs, own_code)
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(orders.cache / "compiled"))  # outlives the job
+    parts = assemble(orders.spec, data, device, orders.runs, own_code, orders.compile)
     loop = Loop(parts, orders.folder, orders.fence, Charts(reports, orders.folder / "results" / "tensorboard"))
     if orders.checkpoint:
         loop.resume(orders.checkpoint)
@@ -185,7 +187,7 @@ def orders_of(args: argparse.Namespace) -> Orders:
     folder.mkdir(parents=True, exist_ok=True)
     return Orders(
         spec, sources, args.device, args.runs.resolve(), args.data.resolve(), args.cache.resolve(), folder.resolve(),
-        args.fence, args.checkpoint, args.threads, args.user_code,
+        args.fence, args.checkpoint, args.threads, args.user_code, args.compile,
     )  # fmt: skip
 
 
@@ -203,6 +205,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--checkpoint", type=Path, help="go on from this checkpoint folder")
     parser.add_argument("--fence", type=int, default=0)
     parser.add_argument("--user-code", type=Path)
+    parser.add_argument("--compile", action="store_true", help="torch.compile a long run's step on a GPU")
     parser.add_argument("--channel", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--parent", type=int, help=argparse.SUPPRESS)
     return parser.parse_args(argv)

@@ -38,8 +38,8 @@ class Parts:
     train: Batches
     validation: Batches
     captured: Captured
-    may_compile: bool
     augment: Augment
+    may_compile: bool = False
 
     @property
     def steps(self) -> int:
@@ -86,9 +86,14 @@ class Parts:
 
 
 def assemble(
-    spec: JobSpec, data: Prepared, device: Device, runs_dir: Path | None = None, user_code: Path | None = None
+    spec: JobSpec,
+    data: Prepared,
+    device: Device,
+    runs_dir: Path | None = None,
+    user_code: Path | None = None,
+    may_compile: bool = False,
 ) -> Parts:
-    """Raises SpecCannotRun, UserCodeFailed."""
+    """`may_compile`: this device's compiler has passed its test. Raises SpecCannotRun, UserCodeFailed."""
     shape = Shape(tuple(data.ch_names), data.train.n_times, float(data.sfreq))
     built = build(spec, shape, user_code)
     augment = augment_of(spec.augment, spec.seed, shape.n_chans, shape.n_times, shape.sfreq)
@@ -106,7 +111,10 @@ def assemble(
         lambda: CapturedStep(stepper, cast(ResidentBatches, train), schedule, data.train.max_shift > 0),
         why_not_captured(spec, built, train),
     )
-    return Parts(spec, data, device, built, state, stepper, driller, schedule, train, validation, captured, augment)
+    return Parts(
+        spec, data, device, built, state, stepper, driller, schedule, train, validation, captured, augment,
+        may_compile and captured.why_not is None,
+    )  # fmt: skip
 
 
 def why_not_captured(spec: JobSpec, built: Built, train: Batches) -> str | None:
