@@ -12,9 +12,9 @@ K = FaultKind
 
 CUDA_TRAILER = (
     "\nSearch for `cudaErrorSomething' in https://docs.nvidia.com/cuda/cuda-runtime-api/group__CUDART__TYPES.html for"
-    " more information.\nCUDA kernel errors might be asynchronously reported at some other API call, so the stacktrace below"
-    " might be incorrect.\nFor debugging consider passing CUDA_LAUNCH_BLOCKING=1\nCompile with `TORCH_USE_CUDA_DSA` to"
-    " enable device-side assertions.\n"
+    " more information.\nCUDA kernel errors might be asynchronously reported at some other API call, so the stacktrace"
+    " below might be incorrect.\nFor debugging consider passing CUDA_LAUNCH_BLOCKING=1\nCompile with "
+    "`TORCH_USE_CUDA_DSA` to enable device-side assertions.\n"
 )
 HIP_TRAILER = (
     "\nHIP kernel errors might be asynchronously reported at some other API call, so the stacktrace below might be"

@@ -9,8 +9,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from jobs.spec import JobSpec
 from worker.devices import arithmetic, capabilities, memory, network, suite
+from worker.devices.arch import in_build
 from worker.devices.errors import WrongNumbers
-from worker.devices.memory import in_build
 from worker.devices.rig import Rig
 from worker.devices.shapes import Shapes
 from worker.training.device import device_of

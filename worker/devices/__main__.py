@@ -12,7 +12,6 @@ from typing import Any
 from worker.devices.bootrecord import BootRecords
 from worker.devices.probe import choose
 from worker.devices.shapes import Shapes
-from worker.settings import WorkerSettings
 from worker.training.orphan import die_with_parent
 
 
@@ -21,6 +20,8 @@ def main(argv: list[str] | None = None) -> int:
     if args.parent:
         die_with_parent(args.parent)
     if args.probe:
+        from worker.settings import WorkerSettings
+
         folder = WorkerSettings().cache
         choice = choose(args.probe, shapes_of(args), BootRecords(folder / "boot"), folder / "device-tests.json")
         say(choice.to_dict())

@@ -4,6 +4,7 @@ import gc
 
 import torch
 
+from worker.devices.arch import in_build
 from worker.devices.errors import DeviceTestError, WrongNumbers
 from worker.devices.rig import Rig
 from worker.training.device import Device
@@ -29,23 +30,6 @@ def describe(device: Device) -> str:
     arch = getattr(card, "gcnArchName", None) or f"sm_{card.major}{card.minor}"
     built = "" if in_build(arch, torch.cuda.get_arch_list()) else f", NOT in this build ({torch.__version__})"
     return f"{card.name}, {arch}{built}, {card.total_memory / 2**30:.1f} GiB"
-
-
-def in_build(arch: str, built_for: list[str]) -> bool:
-    """Whether a build holds code that a card can run: AMD's names must match; NVIDIA's code runs on later cards of
-    the same major version, and its intermediate code (compute_XY) on all later ones."""
-    if not arch.startswith("sm_"):
-        return arch.split(":")[0] in {name.split(":")[0] for name in built_for}
-    card = _number(arch)
-    for name in built_for:
-        built = _number(name)
-        if built <= card and (name.startswith("compute_") or built // 10 == card // 10):
-            return True
-    return False
-
-
-def _number(arch: str) -> int:
-    return int("".join(c for c in arch.split("_")[1] if c.isdigit()))
 
 
 def allocate(rig: Rig, mib: int = 64) -> str:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from worker.devices.bootrecord import BootRecords
 from worker.devices.classify import classify_exit, first_line
 from worker.devices.shapes import Shapes
 
+COMMAND = (sys.executable, "-m", "worker.devices")
 LIMIT_S = {"quick": 300.0, "full": 900.0, "list": 120.0}  # MIOpen compiles its kernels at their first use
 KILL_GRACE_S = 10.0
 LAST_WORDS = 4000
@@ -75,13 +77,19 @@ def choose(
     return Choice(last_resort, "; ".join(reasons), found[0]["kind"], found[0]["description"])
 
 
-def examine(device: str, level: str, shapes: Shapes | None = None, cache_file: Path | None = None) -> Rows:
+def examine(
+    device: str,
+    level: str,
+    shapes: Shapes | None = None,
+    cache_file: Path | None = None,
+    env: Mapping[str, str] | None = None,
+) -> Rows:
     """One row a test or capability. A death, a hang and a process that cannot be killed are rows too."""
     text = (shapes or Shapes()).to_json()
     key = cache.key_of(device, text) if cache_file else ""
     if cache_file and level == "quick" and (rows := cache.kept(cache_file, key)) is not None:
         return rows
-    asked = _ask(["--device", device, "--level", level, "--shapes", text], LIMIT_S[level])
+    asked = _ask(["--device", device, "--level", level, "--shapes", text], LIMIT_S[level], env)
     rows = [row for row in asked.rows if "ok" in row or "measure" in row]
     if not asked.ended_well:
         rows.append(_death(asked, device))
@@ -120,10 +128,12 @@ class _Asked:
         return "" if self.status == 0 else f"torch cannot be asked for devices: {first_line(self.last_words)}"
 
 
-def _ask(arguments: list[str], limit_s: float) -> _Asked:
-    command = [sys.executable, "-m", "worker.devices", *arguments, "--parent", str(os.getpid())]
+def _ask(arguments: list[str], limit_s: float, env: Mapping[str, str] | None = None) -> _Asked:
+    command = [*COMMAND, *arguments, "--parent", str(os.getpid())]
     with tempfile.TemporaryFile("w+", errors="replace") as out, tempfile.TemporaryFile("w+", errors="replace") as err:
-        process = subprocess.Popen(command, stdout=out, stderr=err, stdin=subprocess.DEVNULL, start_new_session=True)
+        process = subprocess.Popen(
+            command, stdout=out, stderr=err, stdin=subprocess.DEVNULL, start_new_session=True, env=env
+        )
         status, unkillable = _wait(process, limit_s)
         return _Asked(_rows(_text(out)), status, _text(err)[-LAST_WORDS:], unkillable)
 
