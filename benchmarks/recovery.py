@@ -72,7 +72,7 @@ def main() -> None:
     try:
         for name in ("reaper-1", "cpu-1", "cpu-2"):
             stack.start(name)
-        job_id = stack.submit(slow(36_000, step_s=0.25))
+        job_id = stack.submit(slow(18_000, step_s=0.25))
         stack.wait_training(job_id, 180)
         trainers = trainer_kills(stack, job_id, args.trainer_kills or args.kills)
         workers = worker_kills(stack, job_id, args.kills, random.Random(args.seed))
