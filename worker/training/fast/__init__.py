@@ -11,8 +11,9 @@ from worker.training.fast.blocks import accelerate_blocks
 from worker.training.fast.eegnet import accelerate_eegnet
 from worker.training.fast.eegnex import accelerate_eegnex
 from worker.training.fast.merged import accelerate_merged
+from worker.training.fast.sinc import accelerate_sinc
 
-_FAMILIES = (accelerate_eegnex, accelerate_eegnet, accelerate_blocks, accelerate_merged)
+_FAMILIES = (accelerate_eegnex, accelerate_eegnet, accelerate_blocks, accelerate_merged, accelerate_sinc)
 
 
 def accelerate(model: nn.Module) -> nn.Module:

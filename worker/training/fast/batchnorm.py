@@ -108,6 +108,7 @@ class _BatchNormOfRows(Function):
         ctx.save_for_backward(counts_R, offset_RF, spread_RFK, mean_RK, mean_RF, mean_F, rstd_F, scale_F)
         ctx.n_times_out, ctx.is_affine = n_times_out, weight_F is not None
         ctx.mark_non_differentiable(mean_F, var_F)
+        ctx.set_materialize_grads(False)
         return scale_F, _shift(bias_F, mean_F, scale_F), mean_F, var_F
 
     @staticmethod

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from worker.training.fast import structure
 from worker.training.fast.front import Front
+from worker.training.fast.layouts import make_linear
 
 PATH = "spatial-first EEGNet"
 _FRONT = ("ensuredims", "dimshuffle", "conv_temporal", "bnorm_temporal", "conv_spatial", "bnorm_1", "elu_1", "pool_1")
@@ -22,6 +23,8 @@ def accelerate_eegnet(model: Any) -> bool:
         return False
     model.fast_pool = _front(model).fused_pool(model.n_times)
     structure.swap_forward(model, forward, PATH)
+    if hasattr(model.final_layer, "conv_classifier"):
+        make_linear(model.final_layer.conv_classifier)
     return True
 
 

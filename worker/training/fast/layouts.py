@@ -26,6 +26,12 @@ def turn_time_last(conv: nn.Module) -> None:
         structure.swap_forward(conv, _time_last_forward, PATH)
 
 
+def make_linear(conv: nn.Module) -> None:
+    """Let a convolution be a linear layer where an image is as large as its kernel: one output a feature."""
+    if structure.is_plain_conv(conv) and conv.groups == 1 and conv.padding == (0, 0):
+        structure.swap_forward(conv, _linear_forward, PATH)
+
+
 def skip_if_identity(pool: nn.Module) -> None:
     """Let a pooling over one sample at stride 1 hand its input on."""
     if type(pool) is nn.MaxPool2d and _ones(pool.kernel_size) and _ones(pool.stride) and pool.padding in (0, (0, 0)):
@@ -63,6 +69,12 @@ class _TimeLastConv(Function):
 
 def _features_last(x: Tensor) -> Tensor:
     return x.transpose(2, 3).contiguous(memory_format=torch.channels_last)
+
+
+def _linear_forward(self: Any, x: Tensor) -> Tensor:
+    if x.shape[2:] != self.kernel_size:
+        return structure.original_forward(self, x)
+    return functional.linear(x.flatten(1), self.weight.flatten(1), self.bias)[:, :, None, None]
 
 
 def _identity_forward(self: Any, x: Tensor) -> Tensor:

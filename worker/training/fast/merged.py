@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from worker.training.fast import structure
 from worker.training.fast.fourier import FourierConv
-from worker.training.fast.layouts import skip_if_identity, turn_time_last
+from worker.training.fast.layouts import make_linear, skip_if_identity, turn_time_last
 
 
 def accelerate_merged(model: Any) -> bool:
@@ -31,6 +31,8 @@ def accelerate_merged(model: Any) -> bool:
     block.fast_window = (model.n_chans, model.n_times)
     block.fast_conv = FourierConv(model.n_times, convs[0].kernel_size[time_axis])
     structure.swap_forward(block, forward, f"Fourier {name}")
+    if name in ("ShallowFBCSPNet", "Deep4Net"):
+        make_linear(model.final_layer.conv_classifier)
     if name == "Deep4Net":
         for layer in model.children():
             turn_time_last(layer)

@@ -29,10 +29,14 @@ def finish(
     time_axis: int = 1,
 ) -> Tensor:
     """pool(activation(bn(y + shift))) as images (B, S, 1, V), or (B, S, V, 1) where time is axis 0 of an image."""
-    # On other devices kernels for whole layers exist, and launches cost more than passes over memory.
     if pool_UV is not None and y_SBU.device.type == "cpu":
         return _images(norm_elu_pool(y_SBU, shift_SU, bn, pool_UV.like(y_SBU)), time_axis)
-    h = activation(bn(_images(y_SBU + shift_SU[:, None], time_axis)))
+    # On other devices kernels for whole layers exist, and launches cost more than passes over memory.
+    shifted_SBU = y_SBU + shift_SU[:, None]
+    if pool_UV is not None and time_axis == 1:
+        # One image whose height is the batch: every layer sees the same numbers, and the layout stays.
+        return _images(pool(activation(bn(shifted_SBU[None]))).squeeze(0), time_axis)  # type: ignore[misc]
+    h = activation(bn(_images(shifted_SBU, time_axis)))
     return h if pool is None else pool(h)
 
 
