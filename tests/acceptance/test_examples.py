@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timeout(600)
 def up_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder in which `eegq up` runs with a small simulated dataset `demo`."""
     folder = tmp_path_factory.mktemp("up")
-    simulate = ["-m", "worker.data.simulate", "data/demo", "--subjects", "6", "--runs", "1", "--trials", "50"]
+    simulate = ["-m", "worker.data.simulate", "data/demo", "--subjects", "12", "--runs", "1", "--trials", "25"]
     subprocess.run([sys.executable, *simulate], cwd=folder, check=True, capture_output=True)
     up = subprocess.Popen(
         [sys.executable, "-m", "eegq", "up", "--port", "0", "--no-gpu"], cwd=folder, stderr=subprocess.PIPE
