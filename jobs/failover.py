@@ -8,6 +8,7 @@ from jobs.spec import Failover
 
 CRASH_BUDGET = 3
 BATCH_FAULT_BUDGET = 5
+STAY_S = 60.0  # on the CPU before a job may go back to a GPU, so that it does not flap
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import redis
 from jobs import keys
 from jobs.connection import Scripts, away_is_unavailable
 from jobs.errors import IdempotencyConflict, QuotaExceeded, SchemaMismatch, StaleFence, UnknownJob, WrongState
+from jobs.failover import STAY_S
 from jobs.fault import Fault
 from jobs.finite import finite
 from jobs.job import Attempt, Checkpoint, Claim, Job, JobState, Order, Outcome, Pool
@@ -22,7 +23,6 @@ from jobs.spec import JobSpec, Placement
 
 LOSS_BUDGET = 20
 OUTAGE_MS = 5_000
-STAY_S = 60.0  # on the CPU before a job may go back to a GPU, so that it does not flap
 PAGE_CHUNK = 100
 
 

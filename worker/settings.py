@@ -8,8 +8,8 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from jobs.failover import STAY_S
 from jobs.job import Pool
-from jobs.store import STAY_S
 
 
 class Takes(StrEnum):
