@@ -47,7 +47,8 @@ def main() -> None:
 
 
 def spec_of(model: str, **training: Any) -> JobSpec:
-    defaults = {"epochs": 100, "batch_size": 64, "precision": "fp32", "optimizer": "sgd", "lr": 1e-3}
+    defaults = {"epochs": 100, "batch_size": 64, "precision": "fp32", "optimizer": "sgd", "lr": 1e-3,
+                "schedule": "constant"}  # fmt: skip
     return JobSpec.model_validate({"dataset": "small", "model": model, "training": {**defaults, **training}})
 
 
