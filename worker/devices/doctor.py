@@ -115,7 +115,8 @@ def look(machine: Machine, settings: Settings) -> Iterator[Finding]:
 
 
 def look_at_gpu(machine: Machine, settings: Settings, env_file: Path) -> Iterator[Finding]:
-    """The full device tests on the first GPU; for an AMD card that fails them, the search for settings that help."""
+    """The full device tests on the CPU and the first GPU; for an AMD card that fails, the search for settings."""
+    yield from tested("cpu", machine.examine("cpu", "full"))
     records = BootRecords(settings.cache / "boot")
     crashes = records.crashes()
     for record in crashes:
