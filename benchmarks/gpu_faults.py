@@ -60,31 +60,30 @@ def device_tests(device: str) -> None:
 
 
 def out_of_memory(device: str) -> None:
-    """Real ones in every part of a step: ballast leaves less and less room. The state must be as before, to the bit."""
+    """Real ones in every part of a step: just before it, what is left of the memory is taken away.
+
+    The state must be as before, to the bit, and the next step must work.
+    """
     import torch
 
-    where: list[str] = []
-    parts = Parts("EEGNeX", device, probe=where.append)
+    hoard = Hoard()
+    parts = Parts("EEGNeX", device, probe=hoard)
     parts.step()
     before = parts.snapshot()
-    total = torch.cuda.mem_get_info()[1]
-    allowed = 8 << 30
-    torch.cuda.set_per_process_memory_fraction(allowed / total)
-    for room_mib in (2048, 1024, 512, 256, 128, 64, 32, 16, 8, 4, 2):
-        torch.cuda.empty_cache()
-        ballast = fill(allowed - torch.cuda.memory_reserved() - (room_mib << 20))
-        where.clear()
-        started = time.monotonic()
-        error = parts.failing_step()
-        found = {"error": None} if error is None else described(error, device)
-        undone = parts.snapshot().keys() == before.keys() and parts.equals(before)
-        say("out_of_memory", room_mib=room_mib, where=where[-1] if error else "fits", undone=undone or error is None,
-            seconds=since(started), **found)  # fmt: skip
-        del ballast
-        parts.restore(before)
-    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction((8 << 30) / torch.cuda.mem_get_info()[1])
+    for where in ("forward", "backward", "optimizer"):
+        for left_mib in (0, 16, 64):
+            torch.cuda.empty_cache()
+            hoard.before, hoard.left_mib = where, left_mib
+            started = time.monotonic()
+            error = parts.failing_step()
+            found = {"error": None} if error is None else described(error, device)
+            taken = hoard.give_back()
+            undone = parts.equals(before) if error else None
+            say("out_of_memory", before=where, left_mib=left_mib, undone=undone, taken_mib=taken,
+                works_again=parts.failing_step() is None, seconds=since(started), **found)  # fmt: skip
+            parts.restore(before)
     torch.cuda.set_per_process_memory_fraction(1.0)
-    say("after_out_of_memory", works=parts.failing_step() is None)
 
 
 def device_assert(device: str) -> None:
@@ -434,16 +433,45 @@ def name_of(work: Callable[[], Any]) -> str:
 
 
 def kernel_log(since_at: float) -> list[str]:
-    from worker.devices.kernel_log import lines
+    """What the kernel said of the fault; not the card's numbers."""
+    from worker.devices.kernel_log import hints
 
     time.sleep(0.5)
-    return [line[:200] for line in lines(since_at)][-6:]
+    return [hint.text[:200] for hint in hints(since_at)][:6]
 
 
-def fill(n_bytes: int) -> Any:
-    import torch
+class Hoard:
+    """A probe that takes all memory but some, just before a part of the step."""
 
-    return torch.empty(max(0, n_bytes), dtype=torch.uint8, device="cuda")
+    def __init__(self) -> None:
+        self.before, self.left_mib = "", 0
+        self._taken: list[Any] = []
+
+    def __call__(self, where: str) -> None:
+        import torch
+
+        if where != self.before or self._taken:
+            return
+        torch.cuda.empty_cache()
+        for size in (1 << 24, 1 << 21, 1 << 19, 1 << 9):
+            self._take(size)
+        del self._taken[: self.left_mib // 16]  # the first are of 16 MiB each
+        torch.cuda.empty_cache()
+
+    def _take(self, size: int) -> None:
+        import torch
+
+        try:
+            while True:
+                self._taken.append(torch.empty(size, dtype=torch.uint8, device="cuda"))
+        except torch.OutOfMemoryError:
+            return
+
+    def give_back(self) -> int:
+        taken = sum(t.numel() for t in self._taken)
+        self._taken.clear()
+        self.before = ""
+        return taken >> 20
 
 
 def two(device: str) -> Any:

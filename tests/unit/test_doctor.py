@@ -8,18 +8,17 @@ from typing import Any
 import pytest
 
 from worker.devices.bootrecord import BootRecords
-from worker.devices.doctor import Answer, Finding, Machine, look, look_at_gpu
+from worker.devices.doctor import Answer, Finding, Machine, Settings, look, look_at_gpu
 from worker.devices.probe import Choice, Rows
 from worker.devices.tuning import MANAGED, MIOPEN, OVERRIDE, fastest, merged, tune
-from worker.settings import WorkerSettings
 
 NAVI10 = "simd_count 72\ngfx_target_version 100100\ndrm_render_minor 128\n"
 RIGHT = [{"test": "matmul", "ok": True, "detail": "fine"}]
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> WorkerSettings:
-    return WorkerSettings(redis_url="redis://127.0.0.1:1/0", runs=tmp_path / "runs", cache=tmp_path / "cache")
+def settings(tmp_path: Path) -> Settings:
+    return Settings(redis_url="redis://127.0.0.1:1/0", runs=tmp_path / "runs", cache=tmp_path / "cache")
 
 
 @pytest.fixture
@@ -47,7 +46,7 @@ def by_check(findings: list[Finding]) -> dict[str, Finding]:
     return {finding.check: finding for finding in findings}
 
 
-def seen(machine: Machine, settings: WorkerSettings) -> dict[str, Finding]:
+def seen(machine: Machine, settings: Settings) -> dict[str, Finding]:
     return by_check(list(look(machine, settings)))
 
 
@@ -105,13 +104,13 @@ def test_a_redis_that_is_away_is_found(settings, tmp_path):
 
 
 def test_a_real_redis_answers(redis_url, tmp_path):
-    settings = WorkerSettings(redis_url=redis_url, runs=tmp_path, cache=tmp_path)
+    settings = Settings(redis_url=redis_url, runs=tmp_path, cache=tmp_path)
     assert seen(Machine(tmp_path, run=answers(CUDA)), settings)["redis"].verdict == "ok"
 
 
 def test_a_password_that_redis_does_not_want_is_not_shown(redis_url, tmp_path):
     (tmp_path / "password").write_text("hush hush\n")
-    settings = WorkerSettings(
+    settings = Settings(
         redis_url=redis_url,
         redis_username="worker",
         redis_password_file=tmp_path / "password",
@@ -121,6 +120,12 @@ def test_a_password_that_redis_does_not_want_is_not_shown(redis_url, tmp_path):
     finding = seen(Machine(tmp_path, run=answers(CUDA)), settings)["redis"]
     assert finding.verdict == "fails"
     assert "hush" not in finding.detail
+
+
+def test_the_workers_own_variables_say_where_things_are():
+    env = {"EEGQ_REDIS_URL": "redis://redis:6379/0", "EEGQ_CACHE": "/cache", "EEGQ_RUNS": "", "EEGQ_DEVICE": "cuda:1"}
+    settings = Settings.from_environment(env)
+    assert (settings.redis_url, settings.cache, settings.runs) == ("redis://redis:6379/0", Path("/cache"), Path("runs"))
 
 
 # --- settings for an AMD card ----------------------------------------------------------------------------------------
@@ -210,7 +215,9 @@ def test_writing_the_same_settings_twice_changes_nothing():
 
 
 def amd_machine(root: Path, run: Any, env: dict[str, str]) -> Machine:
-    def examine(device: str, level: str, env: dict[str, str]) -> Rows:
+    def examine(device: str, level: str, env: dict[str, str] | None = None) -> Rows:
+        if env is None:
+            return RIGHT
         return run({name: value for name, value in env.items() if name in MANAGED})
 
     none = Choice(None, "cuda:0: enumerate: HIP error: invalid device function", "rocm", "RX 5600 XT")
@@ -245,7 +252,7 @@ def test_a_card_that_took_the_machine_down_is_left_alone(settings, root, tmp_pat
     run, tried = card(lambda s: None)
     findings = list(look_at_gpu(amd_machine(root, run, {}), settings, tmp_path / ".env"))
     assert tried == []
-    assert "the machine went down during job job_a" in findings[0].detail
+    assert "the machine went down during job job_a" in findings[-1].detail
 
 
 def test_a_working_gpu_has_its_tests_listed(settings, tmp_path):
@@ -254,3 +261,4 @@ def test_a_working_gpu_has_its_tests_listed(settings, tmp_path):
     machine = Machine(tmp_path, run=answers(CUDA), choose=lambda *a, **k: good, examine=lambda *a: rows)
     found = by_check(list(look_at_gpu(machine, settings, tmp_path / ".env")))
     assert (found["cuda:0 matmul"].verdict, found["cuda:0 bf16"].verdict) == ("ok", "note")
+    assert found["cpu matmul"].verdict == "ok"

@@ -5,6 +5,7 @@
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,8 @@ def main(argv: list[str] | None = None) -> int:
     if args.parent:
         die_with_parent(args.parent)
     if args.probe:
-        from worker.settings import WorkerSettings
-
-        folder = WorkerSettings().cache
-        choice = choose(args.probe, shapes_of(args), BootRecords(folder / "boot"), folder / "device-tests.json")
+        records = BootRecords(args.cache / "boot")
+        choice = choose(args.probe, shapes_of(args), records, args.cache / "device-tests.json")
         say(choice.to_dict())
         return 0 if choice.device else 1
     if args.list:
@@ -62,6 +61,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--level", choices=("quick", "full"), default="quick")
     parser.add_argument("--shapes", help='JSON: {"batch": 128, "n_chans": 129, "n_times": 200}')
     parser.add_argument("--spec", type=Path, help="a job spec, or the spec.json of a run")
+    cache = Path(os.environ.get("EEGQ_CACHE", "cache"))
+    parser.add_argument("--cache", type=Path, default=cache, help="where the probe keeps its records (EEGQ_CACHE)")
     parser.add_argument("--parent", type=int, help=argparse.SUPPRESS)
     return parser.parse_args(argv)
 

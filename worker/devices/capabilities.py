@@ -79,13 +79,11 @@ def compiler(rig: Rig) -> str:
     return f"error {rig.close('compiled', got, want.cpu(), 1e-4):.0e}"
 
 
-CAPABILITIES: dict[str, Callable[[Rig], str]] = {
-    "tf32": tf32,
-    "deterministic": deterministic,
-    "fp16": fp16,
-    "bf16": bf16,
-}
-SLOW_CAPABILITIES: dict[str, Callable[[Rig], str]] = {"graphs": graphs, "compile": compiler}
+Capability = Callable[[Rig], str]
+ON_A_CPU: dict[str, Capability] = {"deterministic": deterministic, "bf16": bf16}
+CAPABILITIES: dict[str, Capability] = {
+    "tf32": tf32, "deterministic": deterministic, "fp16": fp16, "bf16": bf16, "graphs": graphs, "compile": compiler,
+}  # fmt: skip
 
 
 def _half(rig: Rig, dtype: torch.dtype) -> str:

@@ -24,7 +24,6 @@ from worker.devices.classify import first_line
 from worker.devices.probe import Choice, Rows, choose, examine, failure_of
 from worker.devices.readings import gfx_names
 from worker.devices.tuning import MANAGED, TRIAL, fastest, tune, write_env
-from worker.settings import WorkerSettings
 
 LOW_DISK_GB = 5.0
 ASK_S = 180.0
@@ -48,6 +47,29 @@ class Finding:
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the worker of this machine would be told; only this file's main reads it from the environment."""
+
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    redis_username: str = ""
+    redis_password_file: Path | None = None
+    runs: Path = Path("runs")
+    cache: Path = Path("cache")
+    device: str = "auto"
+
+    @classmethod
+    def from_environment(cls, env: Mapping[str, str]) -> "Settings":
+        def given(name: str, otherwise: str) -> str:
+            return env.get(f"EEGQ_{name}") or otherwise
+
+        password = env.get("EEGQ_REDIS_PASSWORD_FILE")
+        return cls(
+            given("REDIS_URL", cls.redis_url), given("REDIS_USERNAME", ""), Path(password) if password else None,
+            Path(given("RUNS", "runs")), Path(given("CACHE", "cache")), given("DEVICE", "auto"),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -83,7 +105,7 @@ class Machine:
     env: Mapping[str, str] = field(default_factory=lambda: os.environ)
 
 
-def look(machine: Machine, settings: WorkerSettings) -> Iterator[Finding]:
+def look(machine: Machine, settings: Settings) -> Iterator[Finding]:
     """What can be seen without touching a GPU."""
     yield redis_reachable(settings)
     yield from disks(settings)
@@ -92,8 +114,9 @@ def look(machine: Machine, settings: WorkerSettings) -> Iterator[Finding]:
     yield from nodes(machine)
 
 
-def look_at_gpu(machine: Machine, settings: WorkerSettings, env_file: Path) -> Iterator[Finding]:
-    """The full device tests on the first GPU; for an AMD card that fails them, the search for settings that help."""
+def look_at_gpu(machine: Machine, settings: Settings, env_file: Path) -> Iterator[Finding]:
+    """The full device tests on the CPU and the first GPU; for an AMD card that fails, the search for settings."""
+    yield from tested("cpu", machine.examine("cpu", "full"))
     records = BootRecords(settings.cache / "boot")
     crashes = records.crashes()
     for record in crashes:
@@ -148,11 +171,11 @@ def tuned(machine: Machine, device: str, gfx: str, records: BootRecords, env_fil
 # --- checks ----------------------------------------------------------------------------------------------------------
 
 
-def redis_reachable(settings: WorkerSettings) -> Finding:
+def redis_reachable(settings: Settings) -> Finding:
     """A PING over a plain socket: this side of the house knows no Redis."""
     where = settings.redis_url.rpartition("@")[2].removeprefix("redis://")
     try:
-        reply = ping(settings.url())
+        reply = ping(settings)
     except (OSError, ValueError) as error:
         return Finding("redis", "fails", f"{where}: {error}", "start it, or set EEGQ_REDIS_URL")
     if reply.startswith("+PONG"):
@@ -160,13 +183,14 @@ def redis_reachable(settings: WorkerSettings) -> Finding:
     return Finding("redis", "fails", f"{where}: {reply}", "EEGQ_REDIS_USERNAME and EEGQ_REDIS_PASSWORD_FILE")
 
 
-def ping(url: str, timeout_s: float = 3.0) -> str:
-    """The last line of the answer to AUTH (where the URL has a password) and PING."""
-    parts = urlsplit(url)
-    commands = [["PING"]]
-    if parts.password:
-        user = [unquote(parts.username)] if parts.username else []
-        commands.insert(0, ["AUTH", *user, unquote(parts.password)])
+def ping(settings: Settings, timeout_s: float = 3.0) -> str:
+    """The last line of the answer to AUTH (where there is a password) and PING."""
+    parts, commands = urlsplit(settings.redis_url), [["PING"]]
+    user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    if settings.redis_password_file is not None:
+        user, password = settings.redis_username, settings.redis_password_file.read_text().strip()
+    if password:
+        commands.insert(0, ["AUTH", *filter(None, (user, password))])
     with socket.create_connection((parts.hostname or "127.0.0.1", parts.port or 6379), timeout_s) as plain:
         secure = parts.scheme == "rediss"
         with (
@@ -188,7 +212,7 @@ def _resp(words: list[str]) -> bytes:
     return b"".join(parts)
 
 
-def disks(settings: WorkerSettings) -> Iterator[Finding]:
+def disks(settings: Settings) -> Iterator[Finding]:
     for name, folder in (("runs", settings.runs), ("cache", settings.cache)):
         there = next((p for p in (folder, *folder.resolve().parents) if p.exists()), Path("/"))
         free_gb = shutil.disk_usage(there).free / 1e9
@@ -263,7 +287,7 @@ def main(argv: list[str] | None = None) -> int:
         "--env-file", type=Path, default=Path(".env"), help="where settings for an AMD card are written"
     )
     args = parser.parse_args(argv)
-    machine, settings, sound = Machine(), WorkerSettings(), True
+    machine, settings, sound = Machine(), Settings.from_environment(os.environ), True
     checks = [look(machine, settings)] + ([look_at_gpu(machine, settings, args.env_file)] if args.gpu else [])
     for finding in (found for check in checks for found in check):
         print(json.dumps(finding.to_dict()), flush=True)

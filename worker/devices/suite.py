@@ -13,7 +13,7 @@ import torch
 
 from jobs.fault import FaultKind
 from worker.devices import arithmetic, memory, network
-from worker.devices.capabilities import CAPABILITIES, SLOW_CAPABILITIES
+from worker.devices.capabilities import CAPABILITIES, ON_A_CPU
 from worker.devices.classify import classify, first_line
 from worker.devices.errors import DeviceTestError
 from worker.devices.rig import Rig
@@ -63,14 +63,17 @@ def run(name: str, level: str, shapes: Shapes, say: Say) -> bool:
             if "fault" in row:
                 return False
         if passed and level == "full":
-            say({"measure": "convolution_ms", "value": round(network.step_ms(rig), 3)})
             _try_more(rig, say)
     return passed
 
 
 def _try_more(rig: Rig, say: Say) -> None:
     """What a device lacks is said and not held against it. Last, because it may end the process."""
-    capabilities = {**CAPABILITIES, **SLOW_CAPABILITIES} if rig.device.torch.type != "cpu" else CAPABILITIES
+    if rig.device.torch.type == "cpu":
+        capabilities = ON_A_CPU
+    else:
+        say({"measure": "convolution_ms", "value": round(network.step_ms(rig), 3)})
+        capabilities = CAPABILITIES
     for name, function in capabilities.items():
         _run_one("capability", name, function, rig, say)
 
