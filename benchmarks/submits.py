@@ -49,7 +49,7 @@ async def flood(stack: Stack, posts: int, keys: int, seed: int) -> dict:
     async with api(stack) as client:
         workers = [asyncio.create_task(one_after_another(client)) for _ in range(AT_ONCE)]
         while not all(worker.done() for worker in workers):
-            await asyncio.wait(workers, timeout=rng.uniform(4, 10))
+            await asyncio.wait(workers, timeout=rng.uniform(15, 30))
             if todo:
                 stack.kill("api-1")
                 stack.start("api-1")
