@@ -7,6 +7,7 @@ import argparse
 import asyncio
 import json
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -102,6 +103,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and close what was started
     folder = Path(tempfile.mkdtemp(prefix="submits-"))
     (folder / "data" / "demo" / "sub-1" / "eeg").mkdir(parents=True)
     stack = Stack(folder / "stack", folder / "data")
