@@ -7,6 +7,8 @@ import argparse
 import json
 import os
 import random
+import signal
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -52,6 +54,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and close what was started
     folder, rng, phases = Path(tempfile.mkdtemp(prefix="cancels-")), random.Random(args.seed), Counter[str]()
     stack = slow_stack(folder, make_data(args.data or folder / "data"), args.lease)
     try:

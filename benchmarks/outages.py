@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -35,6 +36,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and close what was started
     folder = Path(tempfile.mkdtemp(prefix="outages-"))
     stack = slow_stack(folder, make_data(args.data or folder / "data"), args.lease)
     try:

@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from celery import Celery
-from celery.signals import worker_process_init
 from kombu.exceptions import OperationalError
 
 from benchmarks.storm import EPOCHS, SPECS, send
@@ -37,8 +36,7 @@ app.conf.update(
 )  # fmt: skip
 
 
-@worker_process_init.connect
-def _warm(**_: object) -> None:
+if "PLAIN_BROKER" in os.environ:  # a worker: what tasks.py imports at its top is there before the fork
     import braindecode.models  # noqa: F401
 
 
@@ -167,6 +165,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     folder = Path(tempfile.mkdtemp(prefix="plain-"))
     redis = RedisServer(folder / "redis").start()
     plain = Plain(folder, make_data(args.data or folder / "data"), args.mode, random.Random(args.seed), redis)

@@ -9,6 +9,7 @@ import os
 import random
 import signal
 import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -67,6 +68,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and close what was started
     folder = Path(tempfile.mkdtemp(prefix="recovery-"))
     stack = slow_stack(folder, make_data(args.data or folder / "data"), args.lease)
     try:

@@ -7,6 +7,7 @@ import argparse
 import asyncio
 import json
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -49,7 +50,7 @@ async def flood(stack: Stack, posts: int, keys: int, seed: int) -> dict:
     async with api(stack) as client:
         workers = [asyncio.create_task(one_after_another(client)) for _ in range(AT_ONCE)]
         while not all(worker.done() for worker in workers):
-            await asyncio.wait(workers, timeout=rng.uniform(4, 10))
+            await asyncio.wait(workers, timeout=rng.uniform(15, 30))
             if todo:
                 stack.kill("api-1")
                 stack.start("api-1")
@@ -102,6 +103,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and close what was started
     folder = Path(tempfile.mkdtemp(prefix="submits-"))
     (folder / "data" / "demo" / "sub-1" / "eeg").mkdir(parents=True)
     stack = Stack(folder / "stack", folder / "data")

@@ -84,9 +84,3 @@ class Bell:
             self._app.send_task(task, args=args, queue=queue, retry=False)
         except OperationalError as error:
             raise StoreUnavailable(f"the broker does not answer: {error}") from error
-
-    def waiting(self, pool: Pool) -> int:
-        """Rings on the pool's queue that no worker has taken."""
-        with self._app.connection_for_read() as connection:
-            channel = connection.default_channel
-            return channel.client.llen(CELERY_PREFIX + pool.value)

@@ -74,6 +74,11 @@ class Fleet:
         waits = [time.time() - int(ms) / 1000 for ms in oldest if ms]
         return Backlog(sum(rows[::2]), max(waits) if waits else None)
 
+    def rings(self, pool: Pool) -> int:
+        """Rings on the pool's Celery queue that no worker has heard."""
+        with away_is_unavailable():
+            return int(self._redis.llen(keys.CELERY_PREFIX + pool.value))
+
     def oldest_beat_s(self, lease_s: float) -> float | None:
         """Seconds since the running job that was silent the longest last beat; None while nothing runs."""
         with away_is_unavailable():

@@ -91,16 +91,21 @@ class Attempt:
         try:
             return self._watch(self._start())
         except StaleFence:
-            return Superseded()
+            log.warning("superseded", job=self.claim.job.id, attempt=self.claim.attempt)
+            return self._abandon(Superseded())
         except OSError as error:
-            return self._without_disk(error)
+            return self._abandon(self._without_disk(error))
         except Exception as error:
             log.exception("supervisor", job=self.claim.job.id)
-            return Faulted(Fault(FaultKind.INTERNAL, f"{type(error).__name__}: {error}", hint="see the worker's log"))
+            reason = f"{type(error).__name__}: {error}"
+            return self._abandon(Faulted(Fault(FaultKind.INTERNAL, reason, hint="see the worker's log")))
         finally:
-            if self._trainer is not None:
-                self._trainer.stop(term_grace_s=0)
             self.services.prepare_spare()
+
+    def _abandon(self, ending: Ending) -> Ending:
+        if self._trainer is not None:
+            self._trainer.stop(term_grace_s=0)
+        return ending
 
     def _start(self) -> Trainer:
         self.folder.prepare(self.claim)
@@ -176,7 +181,7 @@ class Attempt:
 
     def _hear_batch_fault(self, fault: Fault) -> None:
         self.reporter.event("fault", {**fault.to_dict(), "scope": fault.scope})
-        self.services.blame_device(fault)
+        self.reporter.then(lambda: self.services.blame_device(fault))
 
     def _pass_orders(self, trainer: Trainer) -> None:
         """The first order, once; a trainer that does not follow in time is ended."""

@@ -26,7 +26,7 @@ def sweep(store: JobStore, fleet: Fleet, bell: Bell, lease_s: float) -> list[str
     auto = fleet.backlog(Placement.AUTO).depth
     for pool in Pool:
         wanted = min(fleet.backlog(pool).depth + auto, max(1, fleet.ready(pool)))
-        for _ in range(wanted - bell.waiting(pool)):
+        for _ in range(wanted - fleet.rings(pool)):
             bell.ring(Placement(pool.value))
     return reaped
 

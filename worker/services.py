@@ -105,13 +105,15 @@ class Services:
             return
 
     def ring_for_the_rest(self) -> None:
-        """One ring took one job: if more wait, ring again."""
+        """One ring took one job: if more wait and no ring does, ring again."""
+        pool = self.settings.pool
         try:
-            waiting = self.fleet.backlog(self.settings.pool).depth + self.fleet.backlog(Placement.AUTO).depth
+            waiting = self.fleet.backlog(pool).depth + self.fleet.backlog(Placement.AUTO).depth
+            rung = self.fleet.rings(pool)
         except StoreUnavailable:
             return
-        if waiting:
-            self.ring(Placement(self.settings.pool.value))
+        if waiting and not rung:
+            self.ring(Placement(pool.value))
 
 
 def open_services(

@@ -215,3 +215,9 @@ def test_the_versioned_name_is_the_same_app_and_keeps_its_links(api):
     job = api.post("/v1/jobs", json=SPEC)
     assert job.headers["Location"].startswith("/v1/jobs/")
     assert api.get(job.json()["urls"]["events"]).status_code == 200
+
+
+def test_poison_jobs_are_listed_by_their_reason(api, store, taken):
+    store.settle(taken, JobState.FAILED, Fault(FaultKind.POISON, "crashed 3 times"))
+    assert [job["id"] for job in api.get("/jobs?status=failed&reason=poison").json()["data"]] == [taken.job.id]
+    assert api.get("/jobs?status=failed&reason=data").json()["data"] == []

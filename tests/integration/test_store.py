@@ -1,5 +1,7 @@
 """The store on a real Redis: what a job's life may and may not do."""
 
+import time
+
 import pytest
 
 from jobs.errors import IdempotencyConflict, LedgerGap, QuotaExceeded, StaleFence, UnknownJob, WrongState
@@ -260,3 +262,51 @@ def test_a_store_of_another_schema_is_refused(store, client):
     client.set(keys.SCHEMA_KEY, 99)
     with pytest.raises(SchemaMismatch):
         store.open()
+
+
+def test_a_backoff_ends_though_nobody_claims(store, client, running_job):
+    store.requeue(running_job, Placement.CPU, LOST, delay_s=0.05)
+    assert Fleet(client).backlog(Pool.CPU).depth == 0
+    wait_until(lambda: store.reap(30) == [] and Fleet(client).backlog(Pool.CPU).depth == 1)
+
+
+def test_the_key_of_a_deleted_job_is_free_again(store, spec):
+    first, _ = store.submit(spec, idempotency_key="k")
+    store.cancel(first.id)
+    store.delete(first.id)
+    again, made = store.submit(spec, idempotency_key="k")
+    assert made and again.id != first.id
+
+
+def test_a_retry_from_the_beginning_is_not_one_from_the_last_state(store, spec):
+    store.submit(spec, idempotency_key="k", parent_id="job_p")
+    with pytest.raises(IdempotencyConflict):
+        store.submit(spec, idempotency_key="k", parent_id="job_p", checkpoint=Checkpoint(8, "p", ""))
+
+
+def test_after_an_outage_shorter_than_a_lease_nothing_is_reaped(store, running_job):
+    """Whoever could not beat meanwhile gets a whole lease more, once."""
+    store.reap(0.2)
+    store.beat(running_job, 0.2)
+    time.sleep(0.3)  # nobody beats and nobody reaps: Redis was away
+    assert store.reap(0.2) == []
+    wait_until(lambda: store.reap(0.2) == [running_job.job.id], timeout_s=5)
+
+
+def test_an_attempt_that_begins_before_a_damaged_checkpoint_forgets_it(store, client, running_job):
+    ledger = Ledger(client)
+    ledger.commit(running_job, 0, 15, "cpu")
+    store.publish(running_job, Checkpoint(16, "p", ""))
+    store.requeue(running_job, Placement.CPU, LOST)
+    again = claim(store)
+    ledger.resume(again, 8)
+    assert store.get(again.job.id).checkpoint is None
+    assert [(r.first, r.last) for r in ledger.runs(again.job.id) if not r.superseded] == [(0, 7)]
+
+
+def test_rings_are_counted_as_celery_keeps_them(client, redis_url):
+    from jobs.dispatch import Bell, celery_app
+
+    assert Fleet(client).rings(Pool.CPU) == 0
+    Bell(celery_app(redis_url)).ring(Placement.CPU)
+    assert Fleet(client).rings(Pool.CPU) == 1
