@@ -5,6 +5,9 @@ Knows models; knows no data, no device and no training loop. Parameters, buffers
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from torch import nn
 
 from worker.training.fast.blocks import accelerate_blocks
@@ -21,10 +24,17 @@ def accelerate(model: nn.Module) -> nn.Module:
 
     Returns the same object. Hooks on the modules that a fast forward merges are not called.
     """
-    any(family(model) for family in _FAMILIES)
+    any(_takes(family, model) for family in _FAMILIES)
     return model
 
 
 def describe(model: nn.Module) -> str | None:
     """The fast path that was taken, such as "spatial-first EEGNeX"; None for an untouched model."""
     return next((str(module.fast_path) for module in model.modules() if hasattr(module, "fast_path")), None)
+
+
+def _takes(family: Callable[[Any], bool], model: nn.Module) -> bool:
+    try:
+        return family(model)
+    except (AttributeError, IndexError, TypeError, ValueError):  # other modules in other places
+        return False

@@ -21,35 +21,31 @@ from worker.training.fast.toeplitz import Filters
 def batchnorm_affine(bns: Sequence[nn.BatchNorm2d], filters: Filters, moments: Moments | None) -> tuple[Tensor, Tensor]:
     """Scale and shift, (F,) each, that `bns` side by side apply to what the filters make of the signal.
 
-    In training mode running statistics move as the modules' own forwards move them. The modules share mode, eps and
-    whether they are affine; `moments` may be None in evaluation mode.
+    In training mode running statistics move as the modules' own forwards move them. The modules share eps and whether
+    they are affine; `moments` may be None where all are in evaluation mode.
     """
-    weight_F, bias_F = _beside([bn.weight for bn in bns]), _beside([bn.bias for bn in bns])
-    if not bns[0].training:
-        mean_F = _beside([bn.running_mean for bn in bns])
-        rstd_F = torch.rsqrt(_beside([bn.running_var for bn in bns]) + bns[0].eps)
-        scale_F = rstd_F if weight_F is None else weight_F * rstd_F
-        return scale_F, _shift(bias_F, mean_F, scale_F)
-    assert moments is not None
-    band = filters.band
-    mean_RK, second_RKK = moments.seen_by(band)
+    if moments is None:
+        return _joined([_running_affine(bn) for bn in bns])
     scale_F, shift_F, mean_F, var_F = _BatchNormOfRows.apply(
         filters.rows_FRK,
         filters.offset_FR,
-        weight_F,
-        bias_F,
+        _beside([bn.weight for bn in bns]),
+        _beside([bn.bias for bn in bns]),
         filters.counts_R,
-        mean_RK,
-        second_RKK,
-        band.n_times_out,
+        *moments.seen_by(filters.band),
+        filters.band.n_times_out,
         bns[0].eps,
     )
-    start = 0
+    parts, start = [], 0
     for bn in bns:
         own = slice(start, start + bn.num_features)
         start = own.stop
-        track(bn, mean_F[own], var_F[own], moments.n_signals * band.n_times_out)
-    return scale_F, shift_F
+        if bn.training:
+            track(bn, mean_F[own], var_F[own], moments.n_signals * filters.band.n_times_out)
+            parts.append((scale_F[own], shift_F[own]))
+        else:
+            parts.append(_running_affine(bn))
+    return (scale_F, shift_F) if all(bn.training for bn in bns) else _joined(parts)
 
 
 def running(bn: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
@@ -127,6 +123,17 @@ class _BatchNormOfRows(Function):
         grad_rows_RFK = per_mean_RF[:, :, None] * mean_RK[:, None]
         grad_rows_RFK.addcmul_(spread_RFK, grad_power_F[:, None], value=2)
         return grad_rows_RFK.transpose(0, 1), grad_offset_FR, grad_weight_F, grad_bias_F, None, None, None, None, None
+
+
+def _running_affine(bn: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    mean_F, var_F = running(bn)
+    rstd_F = torch.rsqrt(var_F + bn.eps)
+    scale_F = rstd_F if bn.weight is None else bn.weight * rstd_F
+    return scale_F, _shift(bn.bias, mean_F, scale_F)
+
+
+def _joined(parts: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    return _beside([scale_F for scale_F, _ in parts]), _beside([shift_F for _, shift_F in parts])
 
 
 def _shift(bias_F: Tensor | None, mean_F: Tensor, scale_F: Tensor) -> Tensor:

@@ -39,7 +39,7 @@ def skip_if_identity(pool: nn.Module) -> None:
 
 
 def _time_last_forward(self: Any, x: Tensor) -> Tensor:
-    if x.device.type != "cpu" or isinstance(self.padding, str):
+    if not structure.is_cpu(x) or isinstance(self.padding, str):
         return structure.original_forward(self, x)
     return _TimeLastConv.apply(x, self.weight, self.bias, [self.padding[1], self.padding[0]])
 

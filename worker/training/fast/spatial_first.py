@@ -57,9 +57,11 @@ def two_stages(
 ) -> tuple[Tensor, Tensor]:
     """Two 'same' temporal convolutions, each with a BatchNorm, then a depthwise spatial convolution; as one_stage."""
     moments = _moments_if(x_BCT, [first_bn, second_bn])
-    scale_G, shift_G = batchnorm_affine([first_bn], Filters(first_GK[:, None], chain.first), moments)
+    scale_G, shift_G = batchnorm_affine(
+        [first_bn], Filters(first_GK[:, None], chain.first), moments if first_bn.training else None
+    )
     filters = chain.compose(second_FGK, first_GK * scale_G[:, None], shift_G)
-    scale_F, shift_F = batchnorm_affine([second_bn], filters, moments)
+    scale_F, shift_F = batchnorm_affine([second_bn], filters, moments if second_bn.training else None)
     assert filters.offset_FR is not None
     shift_FR = torch.addcmul(shift_F[:, None], scale_F[:, None], filters.offset_FR)
     return _mix_then_filter(x_BCT, spatial_SC, filters.matrix(), scale_F, chain.both.spread_rows(shift_FR))

@@ -6,7 +6,7 @@ Knows torch modules; knows no mathematics. A path is taken where every check of 
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import MethodType
+from functools import partial
 from typing import Any
 
 import torch
@@ -72,6 +72,11 @@ def is_image(x: Tensor, window: tuple[int, int], weight: Tensor) -> bool:
     return x.ndim == 4 and x.shape[1] == 1 and is_window(x[:, 0], window, weight)
 
 
+def is_cpu(x: Tensor) -> bool:
+    """Whether passes over memory cost more than launches of operations."""
+    return x.device.type == "cpu"
+
+
 def padding_of(conv: nn.Conv2d, time_axis: int = 1) -> tuple[int, int]:
     """Zeros in front of and behind the window."""
     reach = conv.dilation[time_axis] * (conv.kernel_size[time_axis] - 1)
@@ -83,8 +88,8 @@ def padding_of(conv: nn.Conv2d, time_axis: int = 1) -> tuple[int, int]:
 
 
 def swap_forward(module: nn.Module, forward: Callable[..., Tensor], path: str) -> None:
-    """Give this one module another forward; its parameters, buffers and class stay. deepcopy carries it along."""
-    module.forward = MethodType(forward, module)  # type: ignore[method-assign]
+    """Give this one module another forward; its parameters, buffers and class stay. Copies and pickles carry it."""
+    module.forward = partial(forward, module)  # type: ignore[method-assign]
     module.fast_path = path  # type: ignore[assignment]
 
 

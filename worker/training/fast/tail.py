@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 
+from worker.training.fast import structure
 from worker.training.fast.batchnorm import running, track
 from worker.training.fast.constant import Constant
 
@@ -29,7 +30,7 @@ def finish(
     time_axis: int = 1,
 ) -> Tensor:
     """pool(activation(bn(y + shift))) as images (B, S, 1, V), or (B, S, V, 1) where time is axis 0 of an image."""
-    if pool_UV is not None and y_SBU.device.type == "cpu":
+    if pool_UV is not None and structure.is_cpu(y_SBU):
         return _images(norm_elu_pool(y_SBU, shift_SU, bn, pool_UV.like(y_SBU)), time_axis)
     # On other devices kernels for whole layers exist, and launches cost more than passes over memory.
     shifted_SBU = y_SBU + shift_SU[:, None]

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.nn import functional
 
+from worker.training.fast import structure
+
 
 def time_conv(x_IBT: Tensor, conv: nn.Conv2d) -> Tensor:
     """`conv`, a 'same' convolution along the last axis without bias, on (I, B, T) -> (O, B, T)."""
@@ -43,11 +45,11 @@ class _TimeConv(Function):
         taps_KOI = weight_OIK.permute(2, 0, 1).reshape(-1, n_in)
         reach = (n_taps - 1) * dilation
         left = reach // 2
-        if x_IBT.device.type == "cpu":
+        if structure.is_cpu(x_IBT):
             products_KOBT = (taps_KOI @ x_IBT.reshape(n_in, -1)).view(n_taps, n_out, n_windows, n_times)
             y_OBT = _sum_shifted(products_KOBT, dilation, left)
         else:
-            padded_IBW = functional.pad(x_IBT, (left, reach - left))
+            padded_IBW = functional.pad(x_IBT, (left, reach - left)).contiguous()
             products_KOBW = (taps_KOI @ padded_IBW.view(n_in, -1)).view(n_taps, n_out, n_windows, n_times + reach)
             tap_stride, *strides = products_KOBW.stride()
             shape = (n_taps, n_out, n_windows, n_times)
@@ -62,7 +64,7 @@ class _TimeConv(Function):
         n_taps, n_out, n_in, dilation, left = ctx.shape
         n_windows, n_times = x_IBT.shape[1:]
         reach = (n_taps - 1) * dilation
-        padded_OBW = functional.pad(grad_OBT, (reach - left, left))
+        padded_OBW = functional.pad(grad_OBT, (reach - left, left)).contiguous()
         # Tap k meets grad[t + left - k * dilation]: taps in reverse order walk forwards through the padded gradient.
         shape = (n_taps, n_out, n_windows, n_times)
         n_columns = n_times + reach

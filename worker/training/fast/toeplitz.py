@@ -85,7 +85,9 @@ class _FilterMatrix(Function):
     @staticmethod
     def backward(ctx: Any, grad_FUT: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
         band = ctx.band
-        first, alike, last = _split_rows(band.diagonals(functional.pad(grad_FUT, (band.left, band.right))), band)
+        first, alike, last = _split_rows(
+            band.diagonals(functional.pad(grad_FUT, (band.left, band.right)).contiguous()), band
+        )
         if band.n_first + band.n_last == 0:
             return alike.sum(1, keepdim=True), None
         return torch.cat([first, alike.sum(1, keepdim=True), last], dim=1), None
