@@ -18,6 +18,7 @@ from eegq.errors import ChildDied
 
 LEASH = Path(__file__).with_name("leash.py")
 STOPPING = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+HANDLED = STOPPING | {signal.SIGCHLD}
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class Children:
 @contextmanager
 def signals_blocked() -> Iterator[None]:
     """Ctrl-C waits until a child that was started is also known."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
     try:
         yield
     finally:
@@ -104,20 +105,20 @@ def signals_blocked() -> Iterator[None]:
 
 
 @contextmanager
-def stopping_signals_interrupt() -> Iterator[None]:
-    """Inside, TERM and HUP raise KeyboardInterrupt as Ctrl-C does."""
+def watched(children: Children, stop_within_s: float) -> Iterator[None]:
+    """Inside, whatever is being waited for, Ctrl-C, TERM and HUP raise KeyboardInterrupt and the death of a child
+    raises ChildDied. On leaving all children are ended."""
     before = {signum: signal.signal(signum, _interrupt) for signum in STOPPING}
+    before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda *_: children.check())
     try:
         yield
     finally:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for signum in STOPPING:  # from here on the clean-up is not to be interrupted, only to be hurried
+            signal.signal(signum, children.kill_all)
+        children.stop_all(stop_within_s)
         for signum, handler in before.items():
             signal.signal(signum, handler)
-
-
-def stopping_signals_kill(children: Children) -> None:
-    """From here on the clean-up is not to be interrupted, only to be hurried."""
-    for signum in STOPPING:
-        signal.signal(signum, children.kill_all)
 
 
 def _kill_group(child: Child) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 
 from eegq import local_redis
-from eegq.children import Child, Children, stopping_signals_interrupt, stopping_signals_kill
+from eegq.children import Child, Children, watched
 from eegq.errors import CannotStart
 
 STATE = Path(".eegq")
@@ -50,13 +50,11 @@ def stack(options: UpOptions) -> "Iterator[Stack]":
     """Everything started and the API ready; on leaving, however that happens, no process is left."""
     options.state.mkdir(parents=True, exist_ok=True)
     options.data.mkdir(parents=True, exist_ok=True)
-    with _only_one_here(options.state), stopping_signals_interrupt():
-        children = Children(options.state / "logs")
+    children = Children(options.state / "logs")
+    with _only_one_here(options.state), watched(children, STOP_WITHIN_S):
         try:
             yield _start(options, children)
         finally:
-            stopping_signals_kill(children)
-            children.stop_all(STOP_WITHIN_S)
             (options.state / "up.json").unlink(missing_ok=True)
 
 
@@ -93,7 +91,7 @@ class Stack:
             time.sleep(0.05)
 
     def announce(self) -> None:
-        say(f"up: {self.url}   (API reference: {self.url}/docs)")
+        say(f"up: {self.url}   (the dashboard; the API's reference is at {self.url}/docs)")
         say(f"key: {self.key}   (from {self.env['EEGQ_KEYS']})")
         say(f"data: {self.env['EEGQ_DATA']}   runs: {self.env['EEGQ_RUNS']}   logs: {self.options.state / 'logs'}")
         say("in this folder: .venv/bin/eegq submit examples/challenge1.json --wait   Ctrl-C stops everything")
@@ -137,6 +135,7 @@ def _start_workers(options: UpOptions, children: Children, env: dict[str, str]) 
     for number in range(1, options.cpu_workers + 1):
         _worker(children, f"worker-cpu-{number}", "cpu", cpu)
     _worker(children, "worker-batch", "batch", cpu)
+    _worker(children, "worker-errand", "errand", cpu)
     _worker(children, "worker-errand", "errand", cpu)
     children.start("reaper", _module("worker.reaper"), env)
     if options.stand_in_gpu:

@@ -85,7 +85,7 @@ def state(folder: Path) -> dict[str, object]:
 def test_up_starts_everything_and_ctrl_c_leaves_nothing(folder: Path, start_up: Up) -> None:
     up = start_up()
     found = state(folder)
-    wait_until(lambda: len(descendants(up.pid)) >= 8, what="redis, service, 2 workers and the reaper, 3 with a child")
+    wait_until(lambda: len(descendants(up.pid)) >= 10, what="redis, service, 3 workers and the reaper, 4 with a child")
     family = descendants(up.pid)
     assert httpx.get(f"{found['url']}/readyz").is_success
     up.send_signal(signal.SIGINT)
@@ -122,7 +122,7 @@ def test_killed_without_a_chance_to_clean_up_it_takes_its_children_along(folder:
     state(folder)
     family = descendants(up.pid)
     children = {pid for pid in family if os.getpgid(pid) == pid}  # those it started itself
-    assert len(children) >= 5
+    assert len(children) >= 6
     up.kill()
     up.wait()
     wait_until(lambda: not any(map(alive, children)), what="the kernel ends the children")
@@ -196,7 +196,7 @@ def test_redis_wants_a_password_and_writes_every_change_to_disk(folder: Path, st
 def test_workers_get_their_pool_device_and_share_of_the_cores(folder: Path, start_up: Up) -> None:
     up = start_up("--cpu-workers", "2", "--data", "elsewhere")
     state(folder)
-    for name in ("worker-cpu-1", "worker-cpu-2", "worker-batch", "reaper"):
+    for name in ("worker-cpu-1", "worker-cpu-2", "worker-batch", "worker-errand", "reaper"):
         wait_until(lambda name=name: "EEGQ_DATA" in log(folder, name))
     said = log(folder, "worker-cpu-2")
     assert f"'EEGQ_THREADS': '{max(1, (os.cpu_count() or 1) // 2)}'" in said
