@@ -1,5 +1,7 @@
 """Datasets below the mounted data folder: which BIDS roots are there and what a job may call them.
 
+A folder that holds signal files and no BIDS root is a dataset too: each file is a recording of a subject of its own.
+
 Looks at names of files and folders only; knows nothing of what the recordings hold.
 """
 
@@ -19,6 +21,7 @@ HBN_ACCESSIONS = {
     **{f"ds{5505 + i:06d}": f"R{i + 1}" for i in range(8)},  # ds005505..ds005512
     **{f"ds{5514 + i:06d}": f"R{i + 9}" for i in range(3)},  # ds005514..ds005516
 }
+SIGNAL_SUFFIXES = (".bdf", ".edf", ".vhdr", ".set")  # in this order where a recording lies there in several formats
 _ACCESSION = re.compile(r"ds\d{6}")
 _RELEASE = re.compile(r"(?<![a-z])r(1[01]|[1-9])(?!\d)", re.IGNORECASE)
 
@@ -75,10 +78,12 @@ def _roots(data_dir: Path, folder: PurePosixPath) -> Iterator[PurePosixPath]:
         inside = {entry.name: entry for entry in entries if not entry.name.startswith(".")}
     if _is_root(inside):
         yield folder
-    elif len(folder.parts) < MAX_DEPTH:
-        for name, entry in inside.items():
-            if entry.is_dir():
-                yield from _roots(data_dir, folder / name)
+        return
+    below = [name for name, entry in inside.items() if entry.is_dir()] if len(folder.parts) < MAX_DEPTH else []
+    roots = [root for name in below for root in _roots(data_dir, folder / name)]
+    yield from roots
+    if not roots and any(name.endswith(SIGNAL_SUFFIXES) for name in inside):
+        yield folder
 
 
 def _is_root(inside: dict[str, os.DirEntry[str]]) -> bool:

@@ -11,12 +11,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobs.datasets import Source
+from jobs.datasets import SIGNAL_SUFFIXES, Source
 from jobs.spec import JobSpec
 from worker.data.errors import DataError, StorageUnavailable, infrastructure
 from worker.data.events import MISSING
 
-SIGNAL_SUFFIXES = (".bdf", ".edf", ".vhdr", ".set")  # in this order where a recording lies there in several formats
 COMPANIONS = {".vhdr": (".eeg", ".vmrk"), ".set": (".fdt",)}
 SIDECARS = ("_eeg.json", "_events.tsv", "_channels.tsv")
 START_KIT_REMOVES = frozenset(
@@ -58,7 +57,7 @@ class Inventory:
 class Recording:
     """One continuous EEG file. `path` is the signal's, None where the folder has sidecars only.
 
-    stem: sub-X[_ses-S]_task-T[_run-N] ; source_path: the BIDS root's, relative to the data folder.
+    stem: sub-X[_ses-S]_task-T[_run-N], or the file's name where it lies outside BIDS; source_path: the BIDS root's, relative to the data folder.
     """
 
     release: str
@@ -173,10 +172,23 @@ def _of_subjects(spec: JobSpec, found: list[Recording]) -> list[Recording]:
 
 def _recordings_of(source: Source, data_dir: Path) -> Iterator[Recording]:
     root = data_dir / source.path
-    for subject in _subfolders(root, "sub-"):
+    subjects = _subfolders(root, "sub-")
+    if not subjects:
+        yield from _plain_files(root, source)
+    for subject in subjects:
         for holder in (subject, *_subfolders(subject, "ses-")):
             if (folder := holder / "eeg").is_dir():
                 yield from _recordings_in(folder, source)
+
+
+def _plain_files(folder: Path, source: Source) -> Iterator[Recording]:
+    """Signal files that lie in a folder of their own, without BIDS names: a subject each, called like the file."""
+    with os.scandir(folder) as entries:
+        files = {entry.name: entry for entry in entries}
+    signals = [folder / name for end in SIGNAL_SUFFIXES for name in sorted(files) if name.endswith(end)]
+    for stem, path in {path.stem: path for path in reversed(signals)}.items():
+        inventory = _inventory(stem, path, files)
+        yield Recording(source.release, source.path, stem, "", stem, folder, path, inventory)
 
 
 def _subfolders(folder: Path, prefix: str) -> list[Path]:
@@ -207,7 +219,8 @@ def _recordings_in(folder: Path, source: Source) -> Iterator[Recording]:
 def _inventory(stem: str, path: Path | None, files: dict[str, os.DirEntry[str]]) -> Inventory:
     suffixes = [*SIDECARS]
     if path is not None:
-        suffixes += [f"_eeg{end}" for end in (path.suffix, *COMPANIONS.get(path.suffix, ()))]
+        part = path.stem.removeprefix(stem)  # _eeg, or nothing outside BIDS
+        suffixes += [part + end for end in (path.suffix, *COMPANIONS.get(path.suffix, ()))]
     present = [files[name] for suffix in sorted(suffixes) if (name := stem + suffix) in files]
     return Inventory(tuple(entry for file in present if (entry := _size_and_time(file))))
 

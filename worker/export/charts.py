@@ -1,5 +1,6 @@
 """Charts: reports that also leave each epoch's numbers as TensorBoard files. Knows no other message."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,5 +20,9 @@ class Charts:
     def tell(self, type: str, next_within_s: float = COMPUTE_S, **fields: Any) -> None:
         self._reports.tell(type, next_within_s, **fields)
         if type == "metrics":
-            numbers = {tag: fields[name] for name, tag in CHARTS.items() if fields[name] is not None}
-            self._file.add(fields["epoch"], numbers)
+            self._draw(fields)
+
+    def _draw(self, fields: dict[str, Any]) -> None:
+        """No job fails for its charts: on a full disk they end."""
+        with suppress(OSError):
+            self._file.add(fields["epoch"], {t: fields[name] for name, t in CHARTS.items() if fields[name] is not None})

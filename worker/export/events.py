@@ -22,7 +22,6 @@ class EventFile:
     """One file a process; TensorBoard reads all files of a folder as one run."""
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / f"events.out.tfevents.{time.time():.6f}.{os.getpid()}"
         self._begun = False
 
@@ -33,6 +32,7 @@ class EventFile:
             events = [(FILE_VERSION, VERSION), (SESSION_LOG, STARTED), *events]
             self._begun = True
         records = [_event(step, _field(number, BYTES, content)) for number, content in events]
+        self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.open("ab") as file:
             file.write(b"".join(_record(record) for record in records))
 

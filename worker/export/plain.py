@@ -4,7 +4,6 @@ The text needs torch and the model's tensors and nothing else, so it runs where 
 is installed. Knows no challenge and no file.
 """
 
-import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -55,8 +54,8 @@ def write_out(model: nn.Module, n_chans: int, n_times: int) -> Plain:
             raise CannotWriteOut(
                 f"{type(model).__name__} cannot be written out as plain torch code: {_first_line(error)}"
             ) from error
-    graph = _without_checks(program.graph)
-    text = _Text(program, graph)
+    _drop_checks(program.graph)
+    text = _Text(program)
     return Plain(tuple(text.lines()), text.tensors(), any_batch, tuple(sorted(text.operators)))
 
 
@@ -65,28 +64,25 @@ def _export(model: nn.Module, x: Tensor, dynamic: dict[int, Any] | None) -> Expo
         return torch.export.export(model, (x,), dynamic_shapes=None if dynamic is None else (dynamic,))
 
 
-def _without_checks(graph: Graph) -> Graph:
-    """Without assertions about shapes, and without what was only computed for them."""
-    graph = copy.deepcopy(graph)
+def _drop_checks(graph: Graph) -> None:
+    """Assertions about shapes, and what was only computed for them."""
     for node in reversed(graph.nodes):
         if node.op == "call_module" or (node.op == "call_function" and _name(node).startswith(ASSERTIONS)):
             graph.erase_node(node)
     graph.eliminate_dead_code()
-    return graph
 
 
 class _Text:
     """Statements of a graph. Each value is deleted after its last use, as it would be inside a model's forward."""
 
-    def __init__(self, program: ExportedProgram, graph: Graph) -> None:
-        self._program, self._graph = program, graph
+    def __init__(self, program: ExportedProgram) -> None:
+        self._program = program
         self._inputs = {spec.arg.name: spec for spec in program.graph_signature.input_specs}  # type: ignore[union-attr]
-        self._input = next(node for node in graph.nodes if node.op == "placeholder" and self._is_input(node))
         self.operators: set[str] = set()
 
     def lines(self) -> Iterator[str]:
         last_uses = self._last_uses()
-        for node in self._graph.nodes:
+        for node in self._program.graph.nodes:
             if node.op == "call_function":
                 done = "".join(f"; del {name}" for name in last_uses.get(node, ()))
                 yield f"{node.name} = {self._call(node)}{done}"
@@ -95,7 +91,7 @@ class _Text:
 
     def tensors(self) -> dict[str, Tensor]:
         """The parameters, buffers and constants in use, by name."""
-        used = [node for node in self._graph.nodes if node.op == "placeholder" and node.users]
+        used = [node for node in self._program.graph.nodes if node.op == "placeholder" and node.users]
         return {self._target(node): self._value(node) for node in used if not self._is_input(node)}
 
     def _call(self, node: Node) -> str:
@@ -132,7 +128,7 @@ class _Text:
 
     def _last_uses(self) -> dict[Node, list[str]]:
         last: dict[Node, Node] = {}
-        for node in self._graph.nodes:
+        for node in self._program.graph.nodes:
             for used in node.all_input_nodes:
                 if used.op == "call_function":
                     last[used] = node

@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
         faulthandler.register(signal.SIGUSR1, all_threads=True)
     args = parse(argv)
     if args.channel is None:
-        return end(TerminalReports(), args)
+        return end(TerminalReports(folder_of(args) / "metrics.jsonl"), args)
     die_with_parent(args.parent)
     return wait_warm(inherited(args.channel))
 
@@ -140,7 +140,7 @@ def run(orders: Orders, reports: Reports) -> dict[str, Any]:
     reports.tell("phase", START_S, phase="loading")
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(orders.cache / "compiled"))  # outlives the job
     parts = assemble(orders.spec, data, device, orders.runs, own_code, orders.compile)
-    loop = Loop(parts, orders.folder, orders.fence, Charts(reports, orders.folder / "results" / "tensorboard"))
+    loop = Loop(parts, orders.folder, orders.fence, Charts(reports, orders.folder / "tensorboard"))
     if orders.checkpoint:
         loop.resume(orders.checkpoint)
     reports.tell("resume", START_S, step=loop.k, fast=parts.built.fast, parameters=parts.built.n_parameters)
@@ -183,12 +183,17 @@ def orders_of(args: argparse.Namespace) -> Orders:
     if args.subjects is not None:
         spec = spec.model_copy(update={"dataset": spec.dataset.model_copy(update={"subjects": args.subjects})})
     sources = tuple(Source(**s) for s in document["sources"]) if wrapped and document.get("sources") else None
-    folder = args.folder or args.runs / args.spec.stem
+    folder = folder_of(args)
     folder.mkdir(parents=True, exist_ok=True)
     return Orders(
         spec, sources, args.device, args.runs.resolve(), args.data.resolve(), args.cache.resolve(), folder.resolve(),
         args.fence, args.checkpoint, args.threads, args.user_code, args.compile,
     )  # fmt: skip
+
+
+def folder_of(args: argparse.Namespace) -> Path:
+    """The run's."""
+    return args.folder or args.runs / args.spec.stem
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:

@@ -1,7 +1,9 @@
 """Reports: what the engine has to say, to a supervisor through the pipe or to a terminal. Knows no numbers' meaning."""
 
+import json
 import sys
 import time
+from pathlib import Path
 from typing import Any, Protocol
 
 from worker.training.protocol import Channel
@@ -47,13 +49,19 @@ class PipeReports:
 
 
 class TerminalReports:
-    """For a trainer that runs alone: one line a phase, an epoch, a warning."""
+    """For a trainer that runs alone: one line a phase, an epoch, a warning; and metrics.jsonl, begun anew."""
 
-    def __init__(self) -> None:
+    def __init__(self, metrics_file: Path) -> None:
         self._started = time.monotonic()
         self._orders: list[dict[str, Any]] = []
+        self._metrics_file = metrics_file
+        metrics_file.parent.mkdir(parents=True, exist_ok=True)
+        metrics_file.unlink(missing_ok=True)
 
     def tell(self, type: str, next_within_s: float = COMPUTE_S, **fields: Any) -> None:
+        if type == "metrics":
+            with self._metrics_file.open("a") as file:
+                file.write(json.dumps({**fields, "at": time.time()}) + "\n")
         if type == "checkpoint":
             self._orders.append({"type": "published", "step": fields["step"]})
         if type in QUIET:
