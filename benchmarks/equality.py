@@ -62,8 +62,8 @@ def distances(model: str, steps: int, root: Path, device: str) -> dict[str, Any]
     """Against braindecode's own forward on the CPU."""
     plain, fast = spec_of(model, fast_path=False), spec_of(model)
     start, reference = trained(parts_of(plain, root, "cpu"), 0), trained(parts_of(plain, root, "cpu"), steps)
-    row: dict[str, Any] = {"model": model, "steps": steps, "cpu_fast": apart(trained(parts_of(fast, root, "cpu"), steps),
-                                                                         reference, start)}  # fmt: skip
+    on_cpu = apart(trained(parts_of(fast, root, "cpu"), steps), reference, start)
+    row: dict[str, Any] = {"model": model, "steps": steps, "cpu_fast": on_cpu}
     if device != "cpu":
         eager = trained(parts_of(fast, root, device, captured=False), steps)
         graph = parts_of(fast, root, device)

@@ -251,8 +251,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    say({"torch": torch.__version__, "threads": torch.get_num_threads(), "device": options.device,
-         "name": torch.cuda.get_device_name() if options.device.startswith("cuda") else "cpu"}, options.out)  # fmt: skip
+    name = torch.cuda.get_device_name() if options.device.startswith("cuda") else "cpu"
+    facts = {"torch": torch.__version__, "threads": torch.get_num_threads(), "device": options.device, "name": name}
+    say(facts, options.out)
     return options
 
 

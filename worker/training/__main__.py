@@ -138,6 +138,7 @@ def run(orders: Orders, reports: Reports) -> dict[str, Any]:
     )
     write_data_report(orders.spec, sources, data, orders.folder)
     reports.tell("phase", START_S, phase="loading")
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS is not deterministic
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(orders.cache / "compiled"))  # outlives the job
     parts = assemble(orders.spec, data, device, orders.runs, own_code, orders.compile)
     loop = Loop(parts, orders.folder, orders.fence, Charts(reports, orders.folder / "tensorboard"))

@@ -3,6 +3,9 @@
 Knows only (seed, layer, step) and an element's position in the full batch.
 """
 
+from types import MethodType
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -44,12 +47,33 @@ class CountedDropout(nn.Module):
 
 
 def count_dropout(model: nn.Module, seed: int) -> int:
-    """Replaces every nn.Dropout in place; how many there were."""
-    found = [(name, m) for name, m in model.named_modules() if type(m) is nn.Dropout]
-    for layer, (name, dropout) in enumerate(found):
+    """Replaces every nn.Dropout and attention's dropout in place; how many there were."""
+    found = [(name, m) for name, m in model.named_modules() if type(m) is nn.Dropout or drops_attention(m)]
+    for layer, (name, module) in enumerate(found):
         layer_key = int(order.key(order.DROPOUT, seed, layer)) & LOW32
-        model.set_submodule(name, CountedDropout(dropout.p, layer_key))
+        if isinstance(module, nn.Dropout):
+            model.set_submodule(name, CountedDropout(module.p, layer_key))
+        else:
+            module.counted_drop = CountedDropout(float(module.att_drop), layer_key)
+            module.forward = MethodType(counted_attention, module)
     return len(found)
+
+
+def drops_attention(module: nn.Module) -> bool:
+    """braindecode's MultiHeadAttention, whose dropout happens inside torch's fused attention, out of reach."""
+    return type(module).__name__ == "MultiHeadAttention" and float(getattr(module, "att_drop", 0.0)) > 0
+
+
+def counted_attention(self: Any, x: Tensor, mask: Tensor | None = None) -> Tensor:
+    """softmax(q k' / sqrt(d)) v, its weights dropped by counters (Vaswani et al., 2017). x: (B, sequence, d * heads)."""
+    if not self.training:
+        return type(self).forward(self, x, mask)
+    queries, keys, values = (self.rearrange_stack(part(x)) for part in (self.queries, self.keys, self.values))
+    scores = queries @ keys.transpose(-2, -1) / self.head_dim**0.5
+    if mask is not None:
+        scores = scores.masked_fill(~mask, float("-inf")) if mask.dtype == torch.bool else scores + mask
+    weights = self.counted_drop(scores.softmax(dim=-1))
+    return self.projection(self.rearrange_unstack(weights @ values))
 
 
 def bind(model: nn.Module, counter: Tensor) -> None:

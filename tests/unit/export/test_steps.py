@@ -58,5 +58,5 @@ def test_a_flat_channel_stays_zero():
     "step", [spec.Filter(h_freq=40.0), spec.Resample(sfreq=50.0), spec.CustomStep(function="my_steps:fn")]
 )
 def test_steps_that_need_more_than_a_window_are_refused(step):
-    with pytest.raises(CannotSubmit, match="needs the signal around the window|code of your own"):
+    with pytest.raises(CannotSubmit, match=r"needs the signal around the window|code of your own"):
         preparation(HBN_CHANNELS, (step,))
