@@ -6,6 +6,7 @@ is decided in jobs/failover.py; how a trainer trains is in worker/training.
 
 import random
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,8 @@ from jobs.failover import Fail, Requeue, decide
 from jobs.fault import Fault, FaultKind
 from jobs.job import Checkpoint, Claim, JobState, Order, Pool
 from jobs.spec import Placement
-from worker.devices.classify import classify_exit
+from worker.devices.classify import classify_exit, confirm
+from worker.devices.kernel_log import hints
 from worker.handoff import HandOffs
 from worker.lease import Lease
 from worker.reporter import Reporter
@@ -84,12 +86,15 @@ class Attempt:
         self._ordered: tuple[Order, float] | None = None
         self._ending: Ending | None = None
         self._trainer: Trainer | None = None
+        self._began = time.time()
 
     # --- start and watch ------------------------------------------------------------------------------------------
 
     def start_and_watch(self) -> Ending:
+        busy = self.services.boot_records.during(self.services.device, f"job {self.claim.job.id}")
         try:
-            return self._watch(self._start())
+            with busy if self.services.settings.pool is Pool.GPU else nullcontext():
+                return self._watch(self._start())
         except StaleFence:
             log.warning("superseded", job=self.claim.job.id, attempt=self.claim.attempt)
             return self._abandon(Superseded())
@@ -234,6 +239,8 @@ class Attempt:
 
     def settle(self, ending: Ending) -> None:
         """Writes the outcome, waiting for Redis as long as it takes; a job that is no longer ours is left alone."""
+        if isinstance(ending, Faulted) and self.services.settings.pool is Pool.GPU:
+            ending = Faulted(confirm(ending.fault, hints(self._began)))
         blamed = not isinstance(ending, Faulted)
         while True:
             try:

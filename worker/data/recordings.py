@@ -57,7 +57,8 @@ class Inventory:
 class Recording:
     """One continuous EEG file. `path` is the signal's, None where the folder has sidecars only.
 
-    stem: sub-X[_ses-S]_task-T[_run-N], or the file's name where it lies outside BIDS; source_path: the BIDS root's, relative to the data folder.
+    stem: sub-X[_ses-S]_task-T[_run-N], or the file's name where it lies outside BIDS;
+    source_path: the BIDS root's, relative to the data folder.
     """
 
     release: str

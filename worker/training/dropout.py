@@ -65,7 +65,7 @@ def drops_attention(module: nn.Module) -> bool:
 
 
 def counted_attention(self: Any, x: Tensor, mask: Tensor | None = None) -> Tensor:
-    """softmax(q k' / sqrt(d)) v, its weights dropped by counters (Vaswani et al., 2017). x: (B, sequence, d * heads)."""
+    """softmax(q k' / sqrt(d)) v, weights dropped by counters (Vaswani et al., 2017). x: (B, sequence, d * heads)"""
     if not self.training:
         return type(self).forward(self, x, mask)
     queries, keys, values = (self.rearrange_stack(part(x)) for part in (self.queries, self.keys, self.values))

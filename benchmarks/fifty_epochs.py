@@ -1,0 +1,81 @@
+"""How long do 50 epochs of R1-R3 take, evaluation on an R4-sized set after each included? (24,467 and 7,000 windows.)
+
+    python benchmarks/fifty_epochs.py --device cuda:0 --model EEGNeX [--compile]
+
+Synthetic signals of that size; the whole loop with its commits, checkpoints and early-stopping decisions.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+warnings.filterwarnings("ignore")
+
+from benchmarks.synthetic import synthetic  # noqa: E402
+from jobs.spec import JobSpec  # noqa: E402
+from worker.training.device import device_of  # noqa: E402
+from worker.training.loop import Loop  # noqa: E402
+from worker.training.parts import assemble  # noqa: E402
+
+
+class Notes:
+    """Keeps what is told, with the time of it."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[float, str, dict[str, Any]]] = []
+
+    def tell(self, type: str, next_within_s: float = 0.0, **fields: Any) -> None:
+        self.told.append((time.monotonic(), type, fields))
+
+    def orders(self) -> list[dict[str, Any]]:
+        return []
+
+    def answer(self, step: int, timeout_s: float) -> dict[str, Any] | None:
+        return None
+
+
+def main() -> None:
+    options = parse()
+    with tempfile.TemporaryDirectory() as folder:
+        data = synthetic(Path(folder), options.windows, options.validation)
+        training = {"epochs": options.epochs, "batch_size": options.batch_size}
+        spec = JobSpec.model_validate({"model": options.model, "training": training})
+        began = time.monotonic()
+        parts = assemble(spec, data, device_of(options.device), may_compile=options.compile)
+        parts.device.synchronize()
+        ready, notes = time.monotonic(), Notes()
+        progress = Loop(parts, Path(folder), 1, notes).run()
+        ended = time.monotonic()
+    epochs = [at for at, type, _ in notes.told if type == "metrics"]
+    compiling = [(at, f["phase"]) for at, type, f in notes.told if type == "phase"]
+    compile_s = sum(b[0] - a[0] for a, b in zip(compiling, compiling[1:], strict=False) if a[1] == "compiling")
+    print(json.dumps({
+        "model": options.model, "device": parts.device.description, "batch": options.batch_size, "compile": options.compile,
+        "epochs": options.epochs, "windows": options.windows, "validation_windows": options.validation,
+        "upload_and_build_s": round(ready - began, 2), "first_epoch_s": round(epochs[0] - ready, 2),
+        "compile_s": round(compile_s, 1), "loop_s": round(ended - ready, 2), "without_compile_s": round(ended - ready - compile_s, 2),
+        "median_epoch_s": round(sorted(b - a for a, b in zip(epochs, epochs[1:], strict=False))[len(epochs) // 2 - 1], 3),
+        "captured": parts.captured.why_not or "yes", "best": progress.best,
+    }))  # fmt: skip
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--model", default="EEGNeX")
+    parser.add_argument("--epochs", type=int, default=50)
+    parser.add_argument("--windows", type=int, default=24_467)
+    parser.add_argument("--validation", type=int, default=7_000)
+    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--compile", action="store_true")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
