@@ -38,6 +38,7 @@ class Children:
     def __init__(self, logs: Path) -> None:
         logs.mkdir(parents=True, exist_ok=True)
         self._logs = logs
+        self._being_stopped: set[str] = set()
         self.running: list[Child] = []
 
     def start(
@@ -65,10 +66,11 @@ class Children:
         """Raises ChildDied for the first child that has ended and should not have."""
         for child in self.running:
             status = child.process.poll()
-            if status is not None and not child.may_end:
+            if status is not None and not child.may_end and child.name not in self._being_stopped:
                 raise ChildDied(child.name, status, child.log, child.tail())
 
     def stop(self, child: Child, timeout_s: float) -> None:
+        self._being_stopped.add(child.name)
         self._end([child], time.monotonic() + timeout_s)
 
     def stop_all(self, timeout_s: float) -> None:

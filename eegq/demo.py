@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ DATASET = DATA / "demo"
 SPEC: dict[str, Any] = {"task": "challenge1", "dataset": "demo"}
 KILLED_SPEC: dict[str, Any] = {**SPEC, "placement": "gpu", "seed": 1, "training": {"epochs": 20}}
 KILL_AT_SHARE = 0.3
+STOP_GPU_WITHIN_S = 10.0
 
 
 def demo() -> None:
@@ -72,8 +74,10 @@ def show_first_job(client: Client, console: Console, running: Stack) -> None:
 
 def show_killed_job(client: Client, console: Console, running: Stack) -> None:
     console.print(f"\n[bold]4[/] a second job, on a stand-in GPU whose trainer is killed: {json.dumps(KILLED_SPEC)}")
-    running.start_stand_in_gpu()
-    job = follow(client, client.jobs.create(KILLED_SPEC), console, Killer(console))
+    gpu = running.start_stand_in_gpu()
+    # the stand-in is taken away then: a GPU that passes its tests gets its job back after a minute
+    killer = Killer(console, then=lambda: running.children.stop(gpu, STOP_GPU_WITHIN_S))
+    job = follow(client, client.jobs.create(KILLED_SPEC), console, killer)
     console.print(attempts_table(client, job))
 
 
@@ -92,23 +96,25 @@ def follow(client: Client, job: Job, console: Console, killer: "Killer | None" =
 
 
 class Killer:
-    """Kills the trainer of a job's first attempt, once, in the middle."""
+    """Kills the trainer of a job's first attempt in the middle; once the job has moved, `then` is called."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self, console: Console, then: Callable[[], None]) -> None:
+        self._console, self._then = console, then
         self._pid: int | None = None
-        self._done = False
+        self._killed = self._moved = False
 
     def see(self, event: Event) -> None:
-        if event.type == "phase" and not self._done:
+        if event.type == "phase" and not self._killed:
             self._pid = event.data.get("trainer_pid", self._pid)
-        if event.type == "progress" and not self._done and self._pid:
-            step, steps = event.data["step"], event.data["steps"]
-            if step >= KILL_AT_SHARE * steps:
-                self._kill(self._pid, step)
+        elif event.type == "progress" and not self._killed and self._pid:
+            if event.data["step"] >= KILL_AT_SHARE * event.data["steps"]:
+                self._kill(self._pid, event.data["step"])
+        elif event.type == "requeued" and not self._moved:
+            self._moved = True
+            self._then()
 
     def _kill(self, pid: int, step: int) -> None:
-        self._done = True
+        self._killed = True
         self._console.print(f"[bold red]kill -9 {pid}[/] (the trainer, at step {step})")
         os.kill(pid, signal.SIGKILL)
 

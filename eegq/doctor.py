@@ -101,14 +101,18 @@ def _device_nodes() -> Iterator[Finding]:
 def _device_tests() -> Iterator[Finding]:
     """The quick level of the device tests, on the first GPU that answers."""
     probe = _lines([sys.executable, "-m", "worker.devices", "--probe"])
-    device = next((line.get("device") for line in reversed(probe) if "device" in line), None)
+    found = probe[-1] if probe else {}
+    device = found.get("device")
     if not device:
-        yield Finding("gpu", "note", "no GPU passes its first check", "auto jobs run on the CPU pool; docs/rocm.md")
+        yield Finding("gpu", "note", found.get("reason") or "no answer", "auto jobs run on the CPU pool; docs/rocm.md")
         return
-    for line in _lines([sys.executable, "-m", "worker.devices", "--device", device, "--level", "quick"]):
-        passed = line.get("ok", line.get("passed"))
-        name = f"{device} {line.get('test') or line.get('name')}"
-        yield Finding(name, "ok" if passed else "fails", str(line.get("detail") or line.get("error") or ""))
+    rows = _lines([sys.executable, "-m", "worker.devices", "--device", device, "--level", "quick"])
+    for row in rows:
+        if "ok" in row:
+            name = f"{device} {row.get('test') or row.get('capability')}"
+            yield Finding(name, "ok" if row["ok"] else "fails", str(row.get("detail") or ""))
+    if rows and "ok" not in rows[-1]:  # each test is named before it runs
+        yield Finding(f"{device} {rows[-1].get('test')}", "fails", "the process died in this test", "docs/rocm.md")
 
 
 def _python(code: str) -> tuple[str, str | None]:

@@ -81,8 +81,8 @@ class Stack:
             self.check()
             time.sleep(0.05)
 
-    def start_stand_in_gpu(self) -> None:
-        _stand_in(self.children, self.env)
+    def start_stand_in_gpu(self) -> Child:
+        return _stand_in(self.children, self.env)
 
     def wait_for(self, child: Child) -> None:
         """Until a child that may end has ended; the others are watched meanwhile."""
@@ -142,13 +142,13 @@ def _start_workers(options: UpOptions, children: Children, env: dict[str, str]) 
         _stand_in(children, env)
 
 
-def _stand_in(children: Children, env: dict[str, str]) -> None:
+def _stand_in(children: Children, env: dict[str, str]) -> Child:
     """A CPU that pretends to be a GPU, so that failover can be seen anywhere."""
-    _worker(children, "worker-standin", "gpu", {**env, "EEGQ_DEVICE": "standin"})
+    return _worker(children, "worker-standin", "gpu", {**env, "EEGQ_DEVICE": "standin"})
 
 
-def _worker(children: Children, name: str, pool: str, env: dict[str, str]) -> None:
-    children.start(name, [*_module("worker"), "--pool", pool], env)
+def _worker(children: Children, name: str, pool: str, env: dict[str, str]) -> Child:
+    return children.start(name, [*_module("worker"), "--pool", pool], env)
 
 
 def _module(name: str) -> list[str]:

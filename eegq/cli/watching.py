@@ -55,16 +55,14 @@ class Screen:
         self._client, self._console, self._job_id = client, console, job.id
         self._bar = Progress(
             SpinnerColumn(), TextColumn("{task.description}"), BarColumn(24), Steps(), Devices(), TimeElapsedColumn(),
-            console=console, disable=not console.is_terminal,
+            console=console, disable=not console.is_terminal, refresh_per_second=4,
         )  # fmt: skip
         self._task = self._bar.add_task(job.status, total=None)
         self._counted_at = 0.0
 
     def show(self, event: Event) -> None:
         if self._console.is_terminal and event.type == "metrics":
-            self._bar.update(
-                self._task, score=f"best NRMSE {event.data['best']:.4f} (mean: {event.data['baseline']:.4f})"
-            )
+            self._bar.update(self._task, score=_score(event.data))
         elif text := sentence(event):
             self._console.print(text, highlight=False, markup=False, soft_wrap=True)
         if event.type == "phase":
@@ -103,6 +101,13 @@ def _phase(data: dict[str, Any]) -> str:
     """`preprocessing 5/24` while recordings are read."""
     count = f" {data['recordings_done']}/{data['recordings']}" if "recordings_done" in data else ""
     return f"{data.get('phase')}{count}"
+
+
+def _score(data: dict[str, Any]) -> str | None:
+    best, mean = data.get("best"), data.get("baseline")
+    if best is None:
+        return None
+    return f"best NRMSE {best:.4f}" + (f" (the mean: {mean:.4f})" if mean is not None else "")
 
 
 def split_by_kind(steps_by_device: dict[str, int]) -> tuple[int, int]:
