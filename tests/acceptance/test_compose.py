@@ -165,5 +165,5 @@ def test_redis_cannot_be_reached_from_outside_and_nobody_is_root(stack: Stack) -
     published = {row["Service"]: [p["URL"] for p in row["Publishers"] or () if p["PublishedPort"]] for row in rows}
     assert {name for name, urls in published.items() if urls} == {"service"}
     assert set(published["service"]) == {"127.0.0.1"}
-    for service in ("redis", "service", "worker-cpu", "worker-batch", "reaper"):
+    for service in ("redis", "service", "worker-cpu", "worker-batch", "worker-errand", "reaper"):
         assert stack.compose("exec", "-T", service, "id", "-u").strip() != "0"

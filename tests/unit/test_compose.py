@@ -89,7 +89,7 @@ def test_each_role_sees_its_own_password_alone() -> None:
 def test_a_gpu_is_asked_for_by_profile_only() -> None:
     profiles = {name: service.get("profiles") for name, service in SERVICES.items()}
     assert [name for name, profile in profiles.items() if not profile] == [
-        "redis", "service", "worker-cpu", "worker-batch", "reaper"
+        "redis", "service", "worker-cpu", "worker-batch", "worker-errand", "reaper"
     ]  # fmt: skip
     rocm = SERVICES["worker-gpu-rocm"]
     assert rocm["profiles"] == ["rocm"]
