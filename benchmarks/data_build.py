@@ -3,9 +3,9 @@
     python benchmarks/data_build.py [--subjects 12] [--events-from ROOT ...] [--budget-gib 8] [--save]
 
 The store's side does more than the reading: it digests the content, checks every channel, writes and syncs the
-result, cuts and splits the windows. Then a second job on the same data: time to its first batch, in a fresh process.
-Both sides count the start of the processes that read.
-Peak memory is the largest sum over the processes of a side of their own (not file-backed) memory.
+result, cuts and splits the windows. Both sides count the start of the processes that read; on a busy machine the
+processor time a recording is the steadier figure. Then a second job on the same data: time to its first batch, in a
+fresh process. Peak memory is the largest sum over the processes of a side of their own (not file-backed) memory.
 
 `--events-from` takes the roots of real releases (metadata only) and simulates signals of their real durations.
 """
@@ -64,12 +64,15 @@ def _measure_all(data: Path, cache: Path, files: list[Path], options: argparse.N
         "recordings_per_s": {name: round(len(files) / s, 1) for name, s in seconds.items()},
         "megabytes_per_s": {name: round(megabytes / s, 1) for name, s in seconds.items()},
         "peak_mb": {name: round(max(run["peak_mb"] for run in many)) for name, many in runs.items()},
+        "cpu_s_a_recording": {
+            name: round(statistics.median(run["cpu_s"] for run in many) / len(files), 3) for name, many in runs.items()
+        },
         "seconds": {name: [round(run["seconds"], 2) for run in many] for name, many in runs.items()},
         "second_job": _in_fresh_process(_second_job, data, cache),
     }
 
 
-def _build(data: Path, cache: Path, workers: int, budget_gib: float) -> float:
+def _build(data: Path, cache: Path, workers: int, budget_gib: float) -> tuple[float, float]:
     shutil.rmtree(cache, ignore_errors=True)
     return _in_fresh_process(_prepare, data, cache, workers, budget_gib)
 
@@ -81,13 +84,13 @@ def _prepare(data: Path, cache: Path, workers: int, budget_gib: float):  # type:
     from jobs.spec import JobSpec
     from worker.data.prepare import prepare
 
-    started_s = time.perf_counter()
+    started_s, started_cpu_s = time.perf_counter(), _cpu_s()
     spec = JobSpec.model_validate({"task": "challenge1", "dataset": "all"})
     prepare(
         spec, select(scan(data), spec.dataset), data, cache,
         memory_budget_bytes=int(budget_gib * 2**30), workers=workers,
     )  # fmt: skip
-    return time.perf_counter() - started_s
+    return time.perf_counter() - started_s, _cpu_s() - started_cpu_s
 
 
 def _second_job(data: Path, cache: Path) -> dict[str, float]:
@@ -104,11 +107,16 @@ def _second_job(data: Path, cache: Path) -> dict[str, float]:
     return {"first_batch_s": round(time.perf_counter() - started_s, 3), "train_windows": len(index)}
 
 
-def _mne(files: list[Path], processes: int) -> float:
-    started_s = time.perf_counter()
+def _mne(files: list[Path], processes: int) -> tuple[float, float]:
+    started_s, started_cpu_s = time.perf_counter(), _cpu_s()
     with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
         list(pool.map(_read, files, chunksize=max(1, len(files) // processes // 4)))
-    return time.perf_counter() - started_s
+    return time.perf_counter() - started_s, _cpu_s() - started_cpu_s
+
+
+def _cpu_s() -> float:
+    """Processor time of this process and of its children that have ended."""
+    return sum(os.times()[:4])
 
 
 def _read(path: Path) -> float:
@@ -131,10 +139,10 @@ def _timed(side) -> dict[str, float]:  # type: ignore[no-untyped-def]
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    seconds = side()
+    seconds, cpu_s = side()
     done.set()
     watcher.join()
-    return {"seconds": seconds, "peak_mb": peak[0]}
+    return {"seconds": seconds, "cpu_s": cpu_s, "peak_mb": peak[0]}
 
 
 def _descendants(pid: int) -> list[int]:

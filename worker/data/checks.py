@@ -72,8 +72,9 @@ def check_signal(recording: Recording, meta: Meta, rules: EventWindows | FixedWi
     yield from meta.findings
     if not meta.n_times:
         return
-    yield from _check_channels(recording, meta)
-    yield from _check_sidecar(recording, meta)
+    sidecar = _read_sidecar(recording)
+    yield from _check_channels(sidecar, meta)
+    yield from _check_sidecar(sidecar, meta)
     if rules.sfreq is not None and meta.original_sfreq < rules.sfreq:
         yield Finding(Check.SAMPLING_RATE, Severity.NOTE, f"upsampled from {meta.original_sfreq:g} Hz")
     if isinstance(rules, FixedWindows) and meta.n_times < round(rules.size_s * meta.sfreq):
@@ -99,9 +100,9 @@ def check_trials(events: Events, cut: Cut, duration_s: float) -> Iterator[Findin
         yield Finding(Check.TARGET_RANGE, Severity.NOTE, f"{zero} usable trials with a target of exactly 0")
 
 
-def _check_channels(recording: Recording, meta: Meta) -> Iterator[Finding]:
+def _check_channels(sidecar: dict[str, Any], meta: Meta) -> Iterator[Finding]:
     n = len(meta.channel_sd_uv)
-    reference = _sidecar(recording).get("EEGReference", "Cz")
+    reference = sidecar.get("EEGReference", "Cz")
     flat = [name for name in meta.flat if name != reference]
     for check, names, what in ((Check.FLAT, flat, "flat"), (Check.SATURATED, meta.saturated, "saturated")):
         if names:
@@ -115,8 +116,7 @@ def _check_channels(recording: Recording, meta: Meta) -> Iterator[Finding]:
         yield Finding(Check.UNITS, Severity.FAILED, f"a typical channel has {typical:.3g} uV", remedy=remedy)
 
 
-def _check_sidecar(recording: Recording, meta: Meta) -> Iterator[Finding]:
-    sidecar = _sidecar(recording)
+def _check_sidecar(sidecar: dict[str, Any], meta: Meta) -> Iterator[Finding]:
     sfreq, duration_s = sidecar.get("SamplingFrequency"), sidecar.get("RecordingDuration")
     actual_s = meta.original_n_times / meta.original_sfreq
     said = []
@@ -128,7 +128,7 @@ def _check_sidecar(recording: Recording, meta: Meta) -> Iterator[Finding]:
         yield Finding(Check.SIDECAR_DISAGREES, Severity.NOTE, f"_eeg.json says {' and '.join(said)}; the signal counts")
 
 
-def _sidecar(recording: Recording) -> dict[str, Any]:
+def _read_sidecar(recording: Recording) -> dict[str, Any]:
     if "_eeg.json" not in recording.inventory:
         return {}
     try:

@@ -44,7 +44,7 @@ class DataError(Exception):
 
     def __str__(self) -> str:
         where = ", ".join(part for part in (self.recording, self.event) if part)
-        return f"{where + ': ' if where else ''}{self.reason}{'. ' + self.remedy if self.remedy else ''}"
+        return f"{where + ': ' if where else ''}{self.reason}{'; ' + self.remedy if self.remedy else ''}"
 
 
 class StepFailed(DataError):

@@ -4,6 +4,7 @@ Knows nothing of trials; keeps what is wrong in place (an `n/a` onset is NaN) fo
 """
 
 import csv
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,11 +60,12 @@ def read_events(path: Path, wanted: Sequence[str] = ()) -> Events:
 
 
 def number(text: str) -> float:
-    """A cell as a number, NaN where it holds none: missing stays missing."""
+    """A cell as a number, NaN where it holds none or an infinite one: missing stays missing."""
     try:
-        return float("nan") if text in MISSING else float(text)
+        value = float(text)
     except ValueError:
-        return float("nan")
+        return math.nan
+    return value if math.isfinite(value) else math.nan
 
 
 def _label_column(columns: dict[str, tuple[str, ...]], wanted: Sequence[str]) -> str | None:

@@ -122,7 +122,7 @@ def _recordings(recordings: Sequence[dict[str, Any]]) -> str:
 
 def _finding(finding: dict[str, Any]) -> str:
     parts = [finding["message"], finding.get("event"), finding.get("remedy")]
-    return f"<span class='{finding['severity']}'>{escape('. '.join(part for part in parts if part))}</span>"
+    return f"<span class='{finding['severity']}'>{escape('; '.join(part for part in parts if part))}</span>"
 
 
 def _bars(values: Sequence[float], labels: tuple[str, str], colour: str) -> str:

@@ -14,7 +14,7 @@ from worker.data import preprocess
 from worker.data.builder import Processing
 from worker.data.errors import DataError
 from worker.data.findings import BadRecording
-from worker.data.reading import open_signal
+from worker.data.reading import open_signal, signal_channels
 from worker.data.recordings import Participants, Recording, digest_of, list_recordings, read_participants
 from worker.data.store import VERSION
 
@@ -92,7 +92,7 @@ def _channels(spec: JobSpec, recordings: Sequence[Recording]) -> tuple[str, ...]
     for recording in recordings:
         if recording.path is not None:
             try:
-                return open_signal(recording.path).ch_names
+                return signal_channels(open_signal(recording.path))
             except BadRecording:
                 continue
     raise DataError("no recording can be opened to see which channels there are")

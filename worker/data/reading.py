@@ -4,7 +4,6 @@ Knows neither windows nor the store. MNE reads the formats; what it forgives sil
 checked here first.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +66,12 @@ def read_microvolts(header: Header, channels: Sequence[str]) -> np.ndarray:
         stop = min(start + CHUNK_TIMES, header.n_times)
         signal[:, start:stop] = _volts(header, picks, start, stop) * UV_PER_V
     return signal
+
+
+def signal_channels(header: Header) -> tuple[str, ...]:
+    """All but triggers and the like: what `channels: all` means."""
+    types = header.raw.get_channel_types()
+    return tuple(name for name, kind in zip(header.ch_names, types, strict=True) if kind not in ("stim", "misc"))
 
 
 def annotations(header: Header) -> list[Annotation]:
@@ -132,8 +137,3 @@ def _check_brainvision(path: Path) -> None:
         raise BadRecording(
             Check.TRUNCATED, f"{n_bytes} bytes are not whole samples, or too few", remedy="fetch it again"
         )
-
-
-def n_times_at(n_times: int, sfreq: float, target_sfreq: float) -> int:
-    """Samples of a recording after resampling."""
-    return math.floor(n_times * target_sfreq / sfreq + 0.5)

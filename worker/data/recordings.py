@@ -5,18 +5,22 @@ Lists folders and reads participants.tsv; never opens a signal.
 
 import csv
 import hashlib
+import math
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobs.datasets import SIGNAL_SUFFIXES, Source
+from jobs.datasets import Source
 from jobs.spec import JobSpec
 from worker.data.errors import DataError, StorageUnavailable, infrastructure
-from worker.data.events import MISSING
+from worker.data.events import MISSING, number
 
+SIGNAL_SUFFIXES = (".bdf", ".edf", ".vhdr", ".set")  # in this order where a recording lies there in several formats
 COMPANIONS = {".vhdr": (".eeg", ".vmrk"), ".set": (".fdt",)}
+LISTERS = 16
 SIDECARS = ("_eeg.json", "_events.tsv", "_channels.tsv")
 START_KIT_REMOVES = frozenset(
     {
@@ -57,8 +61,7 @@ class Inventory:
 class Recording:
     """One continuous EEG file. `path` is the signal's, None where the folder has sidecars only.
 
-    stem: sub-X[_ses-S]_task-T[_run-N], or the file's name where it lies outside BIDS;
-    source_path: the BIDS root's, relative to the data folder.
+    stem: sub-X[_ses-S]_task-T[_run-N] ; source_path: the BIDS root's, relative to the data folder.
     """
 
     release: str
@@ -86,16 +89,13 @@ class Participants:
     rows: dict[str, dict[str, str]]
 
     def trait(self, subject: str, column: str) -> float | None:
-        """The number in a column; None where it is missing. Raises DataError where it is text."""
+        """The number in a column; None where it is missing. Raises DataError where it is text or infinite."""
         text = self.rows.get(subject, {}).get(column)
-        if text is None:
-            return None
-        try:
-            return float(text)
-        except ValueError:
-            raise DataError(
-                f"{column} of subject {subject} is {text!r}, not a number", remedy="choose a numeric column"
-            ) from None
+        value = None if text is None else number(text)
+        if value is not None and math.isnan(value):
+            message = f"{column} of subject {subject} is {text!r}, not a number"
+            raise DataError(message, remedy="choose a numeric column")
+        return value
 
 
 def list_recordings(spec: JobSpec, sources: Sequence[Source], data_dir: Path) -> list[Recording]:
@@ -105,12 +105,8 @@ def list_recordings(spec: JobSpec, sources: Sequence[Source], data_dir: Path) ->
     """
     tasks = set(spec.windows.bids_tasks)
     try:
-        found = [
-            recording
-            for source in sources
-            for recording in _recordings_of(source, data_dir)
-            if not tasks or recording.task in tasks
-        ]
+        everything = [recording for source in sources for recording in _recordings_of(source, data_dir)]
+        found = [recording for recording in everything if not tasks or recording.task in tasks]
     except FileNotFoundError as error:
         raise StorageUnavailable(f"{error.filename} is gone; is the data folder mounted?") from error
     except OSError as error:
@@ -171,25 +167,17 @@ def _of_subjects(spec: JobSpec, found: list[Recording]) -> list[Recording]:
     return [recording for recording in found if recording.subject in set(subjects)]
 
 
-def _recordings_of(source: Source, data_dir: Path) -> Iterator[Recording]:
-    root = data_dir / source.path
-    subjects = _subfolders(root, "sub-")
-    if not subjects:
-        yield from _plain_files(root, source)
-    for subject in subjects:
-        for holder in (subject, *_subfolders(subject, "ses-")):
-            if (folder := holder / "eeg").is_dir():
-                yield from _recordings_in(folder, source)
+def _recordings_of(source: Source, data_dir: Path) -> list[Recording]:
+    """Subjects at a time: on a network folder each look is a journey."""
+    subjects = _subfolders(data_dir / source.path, "sub-")
+    with ThreadPoolExecutor(LISTERS) as pool:
+        return [one for some in pool.map(lambda subject: list(_of_subject(subject, source)), subjects) for one in some]
 
 
-def _plain_files(folder: Path, source: Source) -> Iterator[Recording]:
-    """Signal files that lie in a folder of their own, without BIDS names: a subject each, called like the file."""
-    with os.scandir(folder) as entries:
-        files = {entry.name: entry for entry in entries}
-    signals = [folder / name for end in SIGNAL_SUFFIXES for name in sorted(files) if name.endswith(end)]
-    for stem, path in {path.stem: path for path in reversed(signals)}.items():
-        inventory = _inventory(stem, path, files)
-        yield Recording(source.release, source.path, stem, "", stem, folder, path, inventory)
+def _of_subject(subject: Path, source: Source) -> Iterator[Recording]:
+    for holder in (subject, *_subfolders(subject, "ses-")):
+        if (folder := holder / "eeg").is_dir():
+            yield from _recordings_in(folder, source)
 
 
 def _subfolders(folder: Path, prefix: str) -> list[Path]:
@@ -220,8 +208,7 @@ def _recordings_in(folder: Path, source: Source) -> Iterator[Recording]:
 def _inventory(stem: str, path: Path | None, files: dict[str, os.DirEntry[str]]) -> Inventory:
     suffixes = [*SIDECARS]
     if path is not None:
-        part = path.stem.removeprefix(stem)  # _eeg, or nothing outside BIDS
-        suffixes += [part + end for end in (path.suffix, *COMPANIONS.get(path.suffix, ()))]
+        suffixes += [f"_eeg{end}" for end in (path.suffix, *COMPANIONS.get(path.suffix, ()))]
     present = [files[name] for suffix in sorted(suffixes) if (name := stem + suffix) in files]
     return Inventory(tuple(entry for file in present if (entry := _size_and_time(file))))
 

@@ -5,14 +5,17 @@ Knows neither how windows were chosen nor where signals come from.
 Shapes: B windows of a batch, C channels, T samples of a window.
 """
 
+import resource
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
 
 from worker.data.store import TILE_TIMES, open_tiles
+
+SPARE_HANDLES = 256  # left for everything else that the process has open
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class Signals:
     def tiles(self, recording: int) -> np.ndarray:
         """(n_tiles, C, 64) float32, read-only."""
         if recording not in self._maps:
+            if len(self._maps) >= _maps_allowed(len(self)):
+                del self._maps[next(iter(self._maps))]
             tiles = open_tiles(self.paths[recording], self.n_chans, self.n_times[recording])
             self._maps[recording] = tiles.view(np.ndarray)  # memmap's own indexing costs more than the copy
         return self._maps[recording]
@@ -163,3 +168,17 @@ class WindowIndex:
         recording, start, _ = self._intervals
         key = start + recording.astype(np.int64) * (1 << 40)
         return np.searchsorted(key, self.start + self.recording.astype(np.int64) * (1 << 40), side="right") - 1
+
+
+@cache
+def _maps_allowed(n: int) -> int:
+    """How many of n files may be mapped at once: Python keeps a file handle open for each map.
+
+    Raises the process's soft limit towards its hard one where it is too low for all of them.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = n + SPARE_HANDLES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return n if soft == resource.RLIM_INFINITY else max(1, soft - SPARE_HANDLES)

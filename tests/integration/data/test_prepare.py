@@ -158,6 +158,12 @@ def test_all_channels_are_those_of_the_first_recording(data):
     assert prepared(data, job(windows={"channels": "all"})).ch_names == FEW_CHANNELS
 
 
+def test_a_trigger_channel_is_no_signal(tmp_path):
+    data = tmp_path / "data"
+    small(data / "demo", subjects=2, ch_names=(*FEW_CHANNELS, "Status"))
+    assert prepared(data, job(windows={"channels": "all"})).ch_names == FEW_CHANNELS
+
+
 def test_another_rate_is_resampled(tmp_path):
     data = tmp_path / "data"
     small(data / "demo", subjects=2, sfreq=200)

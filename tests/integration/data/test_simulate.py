@@ -80,7 +80,7 @@ def test_a_linear_model_finds_the_trace_and_nothing_without_it(tmp_path, task, f
     score = {}
     for effect in (0.0, 1.0):
         data = tmp_path / f"effect{effect}" / "data"
-        small(data / "demo", subjects=24, trials=12, rest_s=20, effect=effect, ch_names=[f"E{i}" for i in range(24)])
+        small(data / "demo", subjects=24, trials=12, rest_s=20, effect=effect, ch_names=[f"E{i}" for i in range(12)])
         spec = job(task, windows={"channels": "all"}, validation={"by": "subject", "fraction": 0.34})
         found = prepared(data, spec, workers=2)
         train, validation = found.train, found.validation

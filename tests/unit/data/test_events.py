@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from worker.data.events import read_events
+from worker.data.events import number, read_events
 
 
 def write(path, text: str):
@@ -31,3 +31,8 @@ def test_short_rows_and_empty_lines_are_survived(tmp_path):
 def test_a_file_that_is_no_event_table_is_refused(tmp_path, text):
     with pytest.raises(ValueError, match="onset and value"):
         read_events(write(tmp_path / "e.tsv", text))
+
+
+@pytest.mark.parametrize("text", ["n/a", "", "soon", "inf", "-inf", "nan"])
+def test_what_is_no_finite_number_is_missing(text):
+    assert math.isnan(number(text))

@@ -1,4 +1,6 @@
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from worker.data.store import write_tiles
 from worker.data.windows import Signals, WindowIndex
 
+ROOT = Path(__file__).resolve().parents[3]
 N_CHANS = 5
 LENGTHS = (64, 130, 1000)
 
@@ -108,6 +111,32 @@ def test_an_empty_index_has_an_empty_slab(signals):
     empty = index(signals, [(2, 0)]).take(np.array([], int))
     assert (empty.intervals(), empty.slab().signal.shape) == ([], (N_CHANS, 0))
     assert empty.gather([]).shape == (0, N_CHANS, 30)
+
+
+@pytest.mark.parametrize("hard", [300, 4096])
+def test_more_recordings_than_open_files_are_allowed(tmp_path, hard):
+    """With room up to the hard limit it is raised; without, the oldest maps are closed."""
+    code = f"""
+import resource, sys
+from pathlib import Path
+import numpy as np
+from worker.data.store import write_tiles
+from worker.data.windows import Signals
+n = 400
+paths = tuple(Path({str(tmp_path)!r}) / str(i) for i in range(n))
+for i, path in enumerate(paths):
+    write_tiles(path, np.full((2, 70), i, np.float32))
+resource.setrlimit(resource.RLIMIT_NOFILE, (280, {hard}))
+signals = Signals(paths, (70,) * n, 2)
+out = np.empty((2, 10), np.float32)
+for i in (*range(n), *range(n)):
+    signals.copy(i, 60, out)
+    assert (out == i).all()
+print(len(signals._maps))
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert ended.returncode == 0, ended.stderr
+    assert int(ended.stdout) == (400 if hard == 4096 else 44)
 
 
 def test_an_index_pickles_without_its_maps(signals):
