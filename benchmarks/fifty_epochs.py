@@ -11,7 +11,9 @@ import sys
 import tempfile
 import time
 import warnings
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -52,17 +54,25 @@ def main() -> None:
         ready, notes = time.monotonic(), Notes()
         progress = Loop(parts, Path(folder), 1, notes).run()
         ended = time.monotonic()
+    print(json.dumps(vars(options) | {"device": parts.device.description, "best": progress.best}
+                     | durations(notes, began, ready, ended, parts.captured.why_not)))  # fmt: skip
+
+
+def durations(notes: Notes, began: float, ready: float, ended: float, why_not: str | None) -> dict[str, Any]:
+    """Seconds; compiling is the time from its phase to the next one."""
     epochs = [at for at, type, _ in notes.told if type == "metrics"]
-    compiling = [(at, f["phase"]) for at, type, f in notes.told if type == "phase"]
-    compile_s = sum(b[0] - a[0] for a, b in zip(compiling, compiling[1:], strict=False) if a[1] == "compiling")
-    print(json.dumps({
-        "model": options.model, "device": parts.device.description, "batch": options.batch_size, "compile": options.compile,
-        "epochs": options.epochs, "windows": options.windows, "validation_windows": options.validation,
-        "upload_and_build_s": round(ready - began, 2), "first_epoch_s": round(epochs[0] - ready, 2),
-        "compile_s": round(compile_s, 1), "loop_s": round(ended - ready, 2), "without_compile_s": round(ended - ready - compile_s, 2),
-        "median_epoch_s": round(sorted(b - a for a, b in zip(epochs, epochs[1:], strict=False))[len(epochs) // 2 - 1], 3),
-        "captured": parts.captured.why_not or "yes", "best": progress.best,
-    }))  # fmt: skip
+    phases = [(at, f["phase"]) for at, type, f in notes.told if type == "phase"]
+    compile_s = sum(after[0] - at for (at, phase), after in pairwise(phases) if phase == "compiling")
+    return {
+        "upload_and_build_s": round(ready - began, 2),
+        "first_epoch_s": round(epochs[0] - ready, 2),
+        "median_epoch_s": round(median(b - a for a, b in pairwise(epochs)), 3),
+        "compile_s": round(compile_s, 1),
+        "loop_s": round(ended - ready, 2),
+        "loop_without_compiling_s": round(ended - ready - compile_s, 2),
+        "captured": why_not or "yes",
+        "warnings": [f["message"] for _, type, f in notes.told if type == "warning"],
+    }
 
 
 def parse() -> argparse.Namespace:

@@ -64,7 +64,8 @@ def main() -> None:
     print(json.dumps({
         "model": options.model, "device": device.description, "batch": options.batch_size, "pairs": options.pairs,
         "steps_a_block": options.steps, "captured": guarded.captured.why_not or "yes",
-        "overhead_percent": round(100 * float(np.median(ratios)), 2), "interval_95": [round(100 * low, 2), round(100 * high, 2)],
+        "overhead_percent": round(100 * float(np.median(ratios)), 2),
+        "interval_95": [round(100 * low, 2), round(100 * high, 2)],
     }))  # fmt: skip
 
 

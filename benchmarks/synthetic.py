@@ -31,7 +31,8 @@ def index(path: Path, n: int, n_chans: int) -> WindowIndex:
             file.write(pool[: min(POOL_TILES, n_tiles - first)].tobytes())
     subject = np.arange(n, dtype=np.int32) % 100
     return WindowIndex(
-        Signals((path,), (n_tiles * TILE_TIMES,), n_chans), np.zeros(n, np.int32), np.arange(n, dtype=np.int64) * N_TIMES,
+        Signals((path,), (n_tiles * TILE_TIMES,), n_chans),
+        np.zeros(n, np.int32), np.arange(n, dtype=np.int64) * N_TIMES,
         (1.6 + 0.4 * rng.standard_normal(n)).astype(np.float32), subject, np.arange(n) * 2.0,
         tuple(f"S{i:03}" for i in range(100)), ("synthetic",), N_TIMES, 0, 100.0,
     )  # fmt: skip
