@@ -8,10 +8,13 @@ import uPlot from "./vendor/uPlot.esm.js";
 
 const DASH = { line: [], baseline: [6, 4], faint: [2, 3] };
 const DOTS_UP_TO = 40;
+const HEIGHT = 260, LEGEND = 36;
+const WHOLE = [1, 2, 5].flatMap((n) => [0, 1, 2, 3, 4].map((power) => n * 10 ** power)).sort((a, b) => a - b);
 
 /** series: [{name, colour, kind}] of the columns that `update([xs, ...ys])` gets. */
 export function lineChart(title, series, options = {}) {
   const box = h("div", { class: "chart", role: "img", "aria-label": title });
+  box.style.minHeight = `${(options.height ?? HEIGHT) + LEGEND}px`;
   const rows = asTable(title, (caption) => numbers(caption, series, data, options));
   let plot = null, data = [[]], marks = [];
 
@@ -53,15 +56,15 @@ function settings(width, series, options, marks, data) {
   const ruler = { stroke: ink, grid: { stroke: grid, width: 1 }, ticks: { stroke: grid, width: 1 }, font: "12px system-ui, sans-serif" };
   const few = data[0].length <= DOTS_UP_TO;
   return {
-    width, height: options.height ?? 260,
+    width, height: options.height ?? HEIGHT,
     scales: { x: { time: false }, y: { range: padded } },
-    axes: [{ ...ruler, label: options.x ?? "epoch", labelSize: 20, labelFont: "12px system-ui, sans-serif", values: (_, ticks) => ticks.map((t) => (Number.isInteger(t) ? count(t) : "")) },
+    axes: [{ ...ruler, label: options.x ?? "epoch", labelSize: 20, labelFont: "12px system-ui, sans-serif", incrs: WHOLE, values: (_, ticks) => ticks.map(count) },
            { ...ruler, size: 58, values: (_, ticks) => ticks.map(number) }],
     cursor: { drag: { x: true, y: false }, points: { size: 7 } },
     legend: { live: true },
-    series: [{ label: options.x ?? "epoch" }, ...series.map((one) => ({
+    series: [{ label: options.x ?? "epoch", value: (u, v, _, at) => count(at == null ? u.data[0].at(-1) : v) }, ...series.map((one) => ({
       label: one.name, stroke: () => colour(one.colour), width: one.kind === "faint" ? 1.5 : 2, dash: DASH[one.kind ?? "line"],
-      points: { show: few && (one.kind ?? "line") === "line", size: 5 }, spanGaps: true, value: (_, v) => number(v),
+      points: { show: few && (one.kind ?? "line") === "line", size: 5 }, spanGaps: true, value: (u, v, s, at) => number(at == null ? last(u.data[s]) : v),
     }))],
     hooks: { drawClear: [(u) => drawMarks(u, marks())] },
   }; // prettier-ignore
@@ -84,6 +87,9 @@ function drawMarks(u, marks) {
   }
   ctx.restore();
 }
+
+/** What the legend shows while nobody points at the chart. */
+const last = (values) => values.findLast((value) => value != null);
 
 function padded(_, min, max) {
   if (min == null) return [0, 1];

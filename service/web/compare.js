@@ -59,7 +59,7 @@ function label(job, groups) {
 }
 
 function groupCard(groups) {
-  const best = Math.min(...groups.map((group) => group.mean ?? Infinity));
+  const best = groups.length > 1 ? Math.min(...groups.map((group) => group.mean ?? Infinity)) : null;
   return card("Mean and spread over seeds", table("Groups of jobs that differ in nothing but the seed", [
     { name: "Group", of: (g) => [h("i", { class: `swatch ${COLOURS[groups.indexOf(g) % COLOURS.length]}` }), " ", g.name, h("span", { class: "sub" }, g.jobs[0].spec.model.name)] },
     { name: "Jobs", of: (g) => `${g.scores.length} of ${g.jobs.length}`, number: true },

@@ -8,7 +8,7 @@ import { action, asTable, card, empty, status, table } from "./parts.js";
 import { barChart } from "./plots.js";
 import { traces } from "./traces.js";
 
-const ASK_MS = 1500;
+const ASK_MS = 1500, TRIED = 20;
 const STATUS_ICON = { kept: "succeeded", excluded: "cancelled", failed: "failed" };
 
 export async function open(_, query) {
@@ -16,7 +16,7 @@ export async function open(_, query) {
   const report = h("div");
   const state = { closed: false };
   const list = datasets.length ? datasetTable(datasets, (name, task) => look(name, task, report, state)) : nothing();
-  if (datasets.length) showLast(query.get("name") ?? datasets[0].name, report, state);
+  if (datasets.length) showFirst(datasets, query.get("name"), report, state);
   return {
     title: "Data",
     node: h("div", {}, h("h1", { tabindex: -1, class: "gap-below" }, "Data"), card("Datasets", list), report),
@@ -37,6 +37,20 @@ function datasetTable(datasets, look) {
   ], datasets); // prettier-ignore
 }
 
+/** The report of the dataset asked for, else the first there is. */
+async function showFirst(datasets, name, out, state) {
+  for (const dataset of datasets.slice(0, TRIED)) {
+    if (name && dataset.name !== name) continue;
+    const found = await get(`datasets/${dataset.name}/preflight`).catch(() => null);
+    if (found) return showLast(dataset.name, out, state);
+  }
+  show(out, unasked(name ?? "these recordings"));
+}
+
+function unasked(name) {
+  return card("Preflight", h("p", { class: "quiet" }, `Nobody has looked through ${name} yet. Ask for a preflight above: a worker reads every recording and says what is wrong with it.`));
+}
+
 async function look(name, task, out, state) {
   await post(`datasets/${name}/preflight`, { task });
   await showLast(name, out, state);
@@ -49,11 +63,11 @@ async function showLast(name, out, state) {
       preflight = await get(`datasets/${name}/preflight`);
     } catch (error) {
       if (error.status !== 404) return isAway(error) ? null : show(out, card("Preflight", h("p", { class: "problem" }, error.message)));
-      return show(out, card(`Preflight of ${name}`, h("p", { class: "quiet" }, "Nobody has looked through these recordings yet. Ask for a preflight above: a worker reads each of them and says what is wrong.")));
+      return show(out, unasked(name));
     }
     if (preflight.state === "done") return show(out, reportCards(preflight));
     if (preflight.state === "failed") return show(out, card(`Preflight of ${name}`, h("p", { class: "problem" }, preflight.error)));
-    show(out, card(`Preflight of ${name}`, h("p", { role: "status" }, status({ status: preflight.state }), " A worker looks through the recordings …")));
+    show(out, card(`Preflight of ${name}`, h("p", { role: "status" }, status({ status: preflight.state }), " ", preflight.state === "queued" ? ["waits for a worker that takes errands: ", h("code", {}, "python -m worker --pool errand")] : "A worker looks through the recordings …")));
     await new Promise((resolve) => setTimeout(resolve, ASK_MS));
   }
 }

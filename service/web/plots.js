@@ -74,10 +74,10 @@ function line(ctx, stroke, dash, [x1, y1], [x2, y2]) {
   ctx.setLineDash([]);
 }
 
-/** bars: [{name, value}] side by side; `mark` is a level across them, with its name. */
-export function barChart(label, bars, { mark, markName, first, last } = {}) {
+/** bars: [{name, value}] side by side; `mark` is a level across them, with its name; fewer bars than `slots` stay slim. */
+export function barChart(label, bars, { mark, markName, first, last, slots = bars.length } = {}) {
   const high = Math.max(...bars.map((bar) => bar.value), mark ?? 0) || 1;
-  const wide = 1000 / bars.length, y = (value) => BAR_HEIGHT - (value / high) * (BAR_HEIGHT - 8);
+  const wide = 1000 / Math.max(bars.length, slots), y = (value) => BAR_HEIGHT - (value / high) * (BAR_HEIGHT - 8);
   const rects = bars.map((bar, i) => svg("rect", {
     x: i * wide + wide * 0.08, width: wide * 0.84, y: y(bar.value), height: BAR_HEIGHT - y(bar.value), class: "plot-bar",
   }, svg("title", {}, `${bar.name}: ${number(bar.value)}`))); // prettier-ignore
@@ -86,12 +86,13 @@ export function barChart(label, bars, { mark, markName, first, last } = {}) {
     "div", { class: "bar-chart" },
     h("span", { class: "quiet small" }, number(high)),
     svg("svg", { viewBox: `0 0 1000 ${BAR_HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": label }, rects, level),
-    h("div", { class: "ends quiet small" }, h("span", {}, first ?? bars[0]?.name), mark != null && h("span", { class: "mark-name" }, `${markName} ${number(mark)}`), h("span", {}, last ?? bars.at(-1)?.name)),
+    h("div", { class: "ends quiet small" }, h("span", {}, first ?? bars[0]?.name), mark != null && h("span", { class: "mark-name" }, `${markName} ${number(mark)}`),
+      bars.length >= slots && h("span", {}, last ?? bars.at(-1)?.name)),
   ); // prettier-ignore
 }
 
 /** Values in `n` bins of equal width, as bars. */
-export function histogram(values, n = 31) {
+export function histogram(values, n) {
   const [low, high] = ends(values), size = (high - low || 1) / n;
   const counts = new Array(n).fill(0);
   for (const value of values) counts[Math.min(n - 1, Math.floor((value - low) / size))]++;

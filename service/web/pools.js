@@ -8,6 +8,7 @@ import { action, asTable, card, empty, table } from "./parts.js";
 
 const REFRESH_MS = 2000, LATE_S = 15, KEPT = 900;
 const TRUST = { healthy: "healthy", suspect: "fault", quarantined: "failed", unsupported: "cancelled", paused: "paused" };
+const ORDER = ["gpu", "cpu", "auto"];
 const history = []; // of this tab: the API keeps no past
 
 export async function open() {
@@ -19,7 +20,7 @@ export async function open() {
     const [p, d] = await Promise.all([known("pools"), known("devices")]);
     if (!p.stale) history.push({ at: p.at, depths: Object.fromEntries(p.data.data.map((pool) => [pool.pool, pool.depth])) });
     if (history.length > KEPT) history.shift();
-    show(pools, p.data.data.map(poolCard));
+    show(pools, ORDER.map((name) => poolCard(p.data.data.find((pool) => pool.pool === name))));
     show(workers, workerTable(p.data.data.flatMap((pool) => pool.workers)));
     drawDevices(d.data.data);
     depth.update(history);
@@ -89,7 +90,7 @@ function workerTable(workers) {
 }
 
 function state(worker, late) {
-  const [name, word] = late ? ["failed", "late"] : worker.ready ? ["succeeded", "ready"] : ["queued", worker.info?.takes === "batches" ? "for batches" : "busy or testing"];
+  const [name, word] = late ? ["failed", "late"] : worker.ready ? ["succeeded", "ready"] : ["queued", worker.info?.takes !== "jobs" ? `for ${worker.info?.takes}` : "busy or testing"];
   return h("span", { class: `status ${name}` }, icon(name), word);
 }
 

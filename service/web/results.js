@@ -3,11 +3,11 @@
 import { get, text } from "./api.js";
 import { parse } from "./csv.js";
 import { h } from "./dom.js";
-import { count, number, shortId, taskName } from "./format.js";
+import { count, many, number, shortId, taskName } from "./format.js";
 import { asTable, card, empty, table } from "./parts.js";
 import { barChart, histogram, scatter } from "./plots.js";
 
-const SHOWN = 1000;
+const SHOWN = 1000, SLOTS = 12;
 
 export async function open({ id }) {
   const job = await get(`jobs/${id}`);
@@ -23,16 +23,16 @@ export async function open({ id }) {
   ]); // prettier-ignore
   const plot = scatterCard(predictions, model.training_mean, unitOf(job));
   const node = h("div", {}, head, figures(scores, predictions, subjects),
-    h("div", { class: "two even" }, plot.node, residuals(predictions, unitOf(job))), bySubject(subjects, scores)); // prettier-ignore
+    h("div", { class: "two even" }, plot.node, residuals(predictions, unitOf(job))), bySubject(subjects, rmse(predictions))); // prettier-ignore
   return { title: "Results", node, close: plot.close };
 }
 
 function figures(scores, predictions, subjects) {
   const baseline = Object.entries(scores.baselines ?? {});
   const tiles = [
-    ["NRMSE", number(scores.nrmse), scores.beats_the_mean ? "better than predicting the mean" : "not better than the mean"],
+    ["NRMSE", number(scores.value), scores.beats_the_mean ? "better than predicting the mean" : "not better than the mean"],
     ...baseline.map(([name, value]) => [`Baseline: ${name.replaceAll("_", " ")}`, number(value?.nrmse ?? value), "NRMSE"]),
-    ["Windows", count(predictions.length), `${subjects.length} subjects`],
+    ["Windows", count(predictions.length), `of ${many(subjects.length, "subject")}`],
   ];
   return h("dl", { class: "tiles" }, tiles.map(([name, value, sub]) =>
     h("div", { class: "tile" }, h("dt", {}, name), h("dd", {}, value), h("dd", { class: "sub" }, sub)))); // prettier-ignore
@@ -51,14 +51,14 @@ function scatterCard(rows, mean, unit) {
 
 function residuals(rows, unit) {
   const values = rows.map((row) => row.prediction - row.target);
-  const bars = histogram(values);
+  const bars = histogram(values, binsFor(values.length));
   const mean = values.reduce((a, b) => a + b, 0) / values.length;
   const numbers = asTable("Residuals", (caption) => table(caption, [{ name: `Predicted − true (${unit})`, of: (b) => b.name }, { name: "Windows", of: (b) => count(b.value), number: true }], bars));
   return card("Residuals", barChart(`Histogram of residuals, mean ${number(mean)} ${unit}`, bars, { first: number(bars[0].from), last: bars.at(-1).name.split(" to ")[1] }),
     h("p", { class: "quiet small" }, `Predicted − true, ${unit}; mean ${number(mean)}.`), numbers.node); // prettier-ignore
 }
 
-function bySubject(rows, scores) {
+function bySubject(rows, overall) {
   const sorted = rows.toSorted((a, b) => b.rmse - a.rmse);
   const bars = sorted.map((row) => ({ name: row.subject, value: row.rmse }));
   const numbers = asTable("Error by subject", (caption) => table(caption, [
@@ -66,8 +66,10 @@ function bySubject(rows, scores) {
     { name: "RMSE", of: (r) => number(r.rmse), number: true }, { name: "Mean true", of: (r) => number(r.target_mean), number: true },
     { name: "Mean predicted", of: (r) => number(r.prediction_mean), number: true },
   ], sorted)); // prettier-ignore
-  const chart = barChart(`RMSE of ${rows.length} subjects, the worst first`, bars, { mark: scores.rmse ?? null, markName: "all windows:" });
+  const chart = barChart(`RMSE of ${rows.length} subjects, the worst first`, bars, { mark: overall, markName: "all windows:", slots: SLOTS });
   return card("Error by subject, the worst first", chart, numbers.node);
 }
 
+const binsFor = (n) => Math.round(Math.min(41, Math.max(9, 2 * Math.sqrt(n))));
+const rmse = (rows) => Math.sqrt(rows.reduce((sum, row) => sum + (row.prediction - row.target) ** 2, 0) / rows.length);
 const unitOf = (job) => (job.spec.task === "challenge1" || job.spec.task.target === "response_time" ? "s" : "score");
