@@ -1,4 +1,4 @@
-"""`eegq ls`, `get`, `logs`, `events`, `metrics`, `ledger`, `compare`: looking at jobs."""
+"""`eegq ls`, `get`, `logs`, `events`, `metrics`, `ledger`, `alerts`, `compare`: looking at jobs."""
 
 import time
 from datetime import UTC, datetime
@@ -9,6 +9,7 @@ import typer
 from eegq.cli.app import app, connect, say
 from eegq.cli.output import Format, FormatOption, default_format, duration, print_json, show_rows
 from eegq.cli.submit import JobId, detach
+from eegq.errors import UsageError
 
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="go on until the job's end")]
 LIST_COLUMNS = {
@@ -94,6 +95,29 @@ def ledger(
     rows = connect().send(calls.job_ledger(job, device))
     names = ("first", "last", "device", "attempt", "reason", "superseded")
     show_rows(rows, {name: name for name in names}, output, rows)
+
+
+@app.command(rich_help_panel="Looking")
+def alerts(
+    job: Annotated[str | None, typer.Argument(metavar="[JOB]", help="a job's id")] = None,
+    secret: Annotated[bool, typer.Option("--secret", help="print what signs the alerts of your jobs")] = False,
+    output: FormatOption = None,
+) -> None:
+    """Print what was told of a job and how it went.
+
+    [dim]eegq submit --alert https://example.org/hook
+    eegq alerts job_…
+    eegq alerts --secret[/]
+    """
+    if secret == bool(job):
+        raise UsageError("name a job, or use --secret")
+    if job is None:
+        print(connect().alert_secret())
+        return
+    found = connect().jobs.alerts(job)
+    rows = [{**row, "to": row["alert"]["url"]} for row in found]
+    names = ("type", "to", "state", "tries", "note", "told_at")
+    show_rows(rows, {name: name for name in names}, output, found)
 
 
 @app.command(rich_help_panel="Looking")

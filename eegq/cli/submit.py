@@ -20,6 +20,10 @@ def submit(
     settings: Annotated[list[str] | None, typer.Option("--set", help="a field, e.g. training.lr=1e-4")] = None,
     seeds: Annotated[str | None, typer.Option(help="one job a seed: 1-5 or 0,3,7")] = None,
     group: Annotated[str | None, typer.Option(help="tag the jobs for `eegq compare GROUP`")] = None,
+    alert: Annotated[
+        list[str] | None,
+        typer.Option(help="tell this address of the end and of failovers: [json|text|slack=]https://…"),
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="follow until the end")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="check only; prints the whole spec")] = False,
     quiet: Quiet = False,
@@ -28,11 +32,13 @@ def submit(
 
     [dim]eegq submit examples/challenge1.json --wait
     eegq submit spec.json --set training.lr=1e-4 --set model=EEGNet --seeds 1-5 --group low-lr
+    eegq submit spec.json --alert text=https://ntfy.sh/my-topic
     echo '{"task": "challenge2"}' | eegq submit - -q[/]
     """
     from eegq import specs
 
-    wanted = list(specs.with_seeds(specs.with_settings(specs.read(spec), settings or []), seeds, group))
+    whole = specs.with_alerts(specs.with_settings(specs.read(spec), settings or []), alert or [])
+    wanted = list(specs.with_seeds(whole, seeds, group))
     client = connect()
     if dry_run:
         print_json([client.jobs.check(one) for one in wanted] if seeds else client.jobs.check(wanted[0]))
