@@ -54,6 +54,7 @@ def folder(tmp_path: Path) -> Path:
     }.items():
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
+        (path.parent / "__init__.py").touch()
         path.write_text(source)
     return tmp_path
 
