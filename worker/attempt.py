@@ -32,7 +32,7 @@ LOOK_WHILE_MOVING_S = 0.02
 CANCEL_GRACE_S = 3.0
 PATIENCE_RETRY_S = 1.0
 LONGEST_BACKOFF_S = 60.0
-FIRST_WORD_S = 60.0  # importing the libraries on a busy machine
+FIRST_WORD_S = 600.0  # imports took over a minute under load, and a sound job ended as poison; a death closes the pipe
 
 log = structlog.get_logger()
 
