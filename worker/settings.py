@@ -42,6 +42,9 @@ class WorkerSettings(BaseSettings):
     lease_s: float = Field(30.0, gt=0)
     beat_s: float = Field(5.0, gt=0)
     stay_s: float = Field(STAY_S, ge=0, description="how long a moved job stays on the CPU before it may go back")
+    alert_networks: str = Field(
+        "", description="networks that are not public and may be told alerts all the same: 10.0.0.0/8,192.168.1.7"
+    )
     warm_spare: bool = Field(True, description="keep one trainer process imported and waiting")
     drain_s: float = Field(
         50.0, gt=0, description="how long a trainer may take to its checkpoint when the worker stops"
