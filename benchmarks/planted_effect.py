@@ -23,7 +23,7 @@ STUDIES: dict[str, dict[str, Any]] = {
     "challenge1": {"tasks": ["contrastChangeDetection"], "subjects": 20, "runs": 1, "trials": 24},
     "challenge2": {"tasks": ["RestingState"], "subjects": 40, "rest_s": 30},
 }
-TRAINING = {"challenge1": {"epochs": 20, "batch_size": 32}, "challenge2": {"epochs": 20, "batch_size": 32}}
+TRAINING = {"challenge1": {"epochs": 10, "batch_size": 32}, "challenge2": {"epochs": 10, "batch_size": 32}}
 VALIDATION = {"by": "subject", "fraction": 0.25}
 
 
