@@ -226,6 +226,7 @@ class Attempt:
             str(self.folder.path / "spec.json"), "--device", self.services.device, "--folder", str(self.folder.path),
             "--runs", str(settings.runs), "--data", str(settings.data), "--cache", str(settings.cache),
             "--threads", str(self.services.threads), "--fence", str(self.claim.fence),
+            "--memory-gib", str(settings.memory_gib),
         ]  # fmt: skip
         if job.checkpoint:
             arguments += ["--checkpoint", str(settings.runs / job.checkpoint.path)]
@@ -233,6 +234,8 @@ class Attempt:
             arguments.append("--compile")
         if settings.user_code:
             arguments += ["--user-code", str(settings.user_code)]
+        if settings.cache_gib:
+            arguments += ["--cache-gib", str(settings.cache_gib)]
         return arguments
 
     # --- settle ---------------------------------------------------------------------------------------------------

@@ -38,6 +38,10 @@ class WorkerSettings(BaseSettings):
     runs: Path = Path("runs")
     data: Path = Path("data")
     cache: Path = Path("cache")
+    memory_gib: float = Field(4.0, gt=0, description="memory that reading recordings may take, all readers together")
+    cache_gib: float = Field(
+        0.0, ge=0, description="size of CACHE above which what no job uses is evicted; 0: only when the disk is full"
+    )
     user_code: Path | None = Field(None, description="folder of my_models.py and my_steps.py; off unless given")
     lease_s: float = Field(30.0, gt=0)
     beat_s: float = Field(5.0, gt=0)

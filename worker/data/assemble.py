@@ -17,7 +17,7 @@ from worker.data.errors import DataError
 from worker.data.plan import Plan
 from worker.data.preflight import Examined, Status, describe_target, summarise
 from worker.data.prepared import Prepared
-from worker.data.store import Store
+from worker.data.store import Meta, Store
 from worker.data.windows import Signals, WindowIndex
 
 PREVIEW_CHANNELS = 8
@@ -34,7 +34,7 @@ def assemble(plan: Plan, store: Store, examined: list[Examined]) -> tuple[Prepar
     preflight = replace(
         summary,
         warnings=tuple(warnings),
-        preview=_preview(train, kept),
+        preview=_preview(train, kept[0].meta),
         split={"train_windows": len(train), "validation_windows": len(validation)},
         target={
             **summary.target,
@@ -122,9 +122,14 @@ def _target_warnings(spec: JobSpec, train: WindowIndex, validation: WindowIndex,
     return warnings
 
 
-def _preview(index: WindowIndex, kept: Sequence[Examined]) -> dict[str, Any]:
+def preview(plan: Plan, store: Store, examined: Sequence[Examined]) -> dict[str, Any]:
+    """Of the first recording that is kept, where no windows are prepared."""
+    kept = [one for one in examined if one.status is Status.KEPT][:1]
+    return _preview(_index(plan, store, kept), kept[0].meta) if kept else {}
+
+
+def _preview(index: WindowIndex, meta: Meta | None) -> dict[str, Any]:
     """One window, a few channels, for the report's page."""
-    meta = kept[0].meta
     assert meta is not None
     rows = np.linspace(0, index.n_chans - 1, min(PREVIEW_CHANNELS, index.n_chans)).astype(int)
     window = index.gather([0])[0][rows]

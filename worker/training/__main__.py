@@ -42,6 +42,8 @@ SLOW_TO_IMPORT = (
     "worker.export.results",
 )
 
+GIB = 2**30
+
 
 @dataclass(frozen=True)
 class Orders:
@@ -59,6 +61,8 @@ class Orders:
     threads: int | None
     user_code: Path | None
     compile: bool
+    memory_gib: float
+    cache_gib: float | None
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -144,7 +148,9 @@ def run(orders: Orders, reports: Reports) -> dict[str, Any]:
         orders.data,
         orders.cache,
         report=lambda type, fields: reports.tell(type, START_S, **fields),
+        memory_budget_bytes=int(orders.memory_gib * GIB),
         steps_dir=own_code,
+        cache_limit_bytes=None if orders.cache_gib is None else int(orders.cache_gib * GIB),
     )
     write_data_report(orders.spec, sources, data, orders.folder)
     reports.tell("phase", START_S, phase="loading")
@@ -199,6 +205,7 @@ def orders_of(args: argparse.Namespace) -> Orders:
     return Orders(
         spec, sources, args.device, args.runs.resolve(), args.data.resolve(), args.cache.resolve(), folder.resolve(),
         args.fence, args.checkpoint, args.threads, args.user_code, args.compile,
+        args.memory_gib, args.cache_gib,
     )  # fmt: skip
 
 
@@ -221,6 +228,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--checkpoint", type=Path, help="go on from this checkpoint folder")
     parser.add_argument("--fence", type=int, default=0)
     parser.add_argument("--user-code", type=Path)
+    parser.add_argument("--memory-gib", type=float, default=4.0, help="what reading recordings may take")
+    parser.add_argument("--cache-gib", type=float, help="size of CACHE above which what no job uses is evicted")
     parser.add_argument("--compile", action="store_true", help="torch.compile a long run's step on a GPU")
     parser.add_argument("--channel", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--parent", type=int, help=argparse.SUPPRESS)
