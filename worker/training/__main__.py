@@ -48,6 +48,7 @@ class Orders:
     threads: int | None
     user_code: Path | None
     compile: bool
+    audit_every_s: float
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -141,7 +142,8 @@ def run(orders: Orders, reports: Reports) -> dict[str, Any]:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS is not deterministic
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(orders.cache / "compiled"))  # outlives the job
     parts = assemble(orders.spec, data, device, orders.runs, own_code, orders.compile)
-    loop = Loop(parts, orders.folder, orders.fence, Charts(reports, orders.folder / "tensorboard"))
+    charts = Charts(reports, orders.folder / "tensorboard")
+    loop = Loop(parts, orders.folder, orders.fence, charts, orders.audit_every_s)
     if orders.checkpoint:
         loop.resume(orders.checkpoint)
     reports.tell("resume", START_S, step=loop.k, fast=parts.built.fast, parameters=parts.built.n_parameters)
@@ -189,6 +191,7 @@ def orders_of(args: argparse.Namespace) -> Orders:
     return Orders(
         spec, sources, args.device, args.runs.resolve(), args.data.resolve(), args.cache.resolve(), folder.resolve(),
         args.fence, args.checkpoint, args.threads, args.user_code, args.compile,
+        args.audit_every_s,
     )  # fmt: skip
 
 
@@ -212,6 +215,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--fence", type=int, default=0)
     parser.add_argument("--user-code", type=Path)
     parser.add_argument("--compile", action="store_true", help="torch.compile a long run's step on a GPU")
+    parser.add_argument(
+        "--audit-every-s", type=float, default=0.0, help="have the CPU pool repeat a step so often; 0: never"
+    )
     parser.add_argument("--channel", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--parent", type=int, help=argparse.SUPPRESS)
     return parser.parse_args(argv)
