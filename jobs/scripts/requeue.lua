@@ -12,7 +12,10 @@ if get(id, 'cancel_requested') == '1' then
   emit(id, 'cancelled')
   return 'ok'
 end
-if crashed == '1' then redis.call('HINCRBY', job_key(id), 'crashes', 1) end
+if crashed == '1' then
+  redis.call('HINCRBY', job_key(id), 'crashes', 1)
+  set(id, 'fell_at', num(id, 'next_step'))  -- the first step that was not finished here: a GPU gets the job back beyond it
+end
 redis.call('HINCRBY', job_key(id), 'requeues', 1)
 local kind = cjson.decode(fault).kind
 if kind == 'wrong_result' then

@@ -31,6 +31,17 @@ from worker.training.orphan import die_with_parent
 from worker.training.protocol import Channel, PipeClosed, inherited
 from worker.training.reports import START_S, PipeReports, Reports, TerminalReports
 
+# torch's optimizers import its compiler at their first call, as long as braindecode itself takes
+SLOW_TO_IMPORT = (
+    "braindecode.models",
+    "torch._dynamo",
+    "torch._inductor",
+    "worker.data.prepare",
+    "worker.training.loop",
+    "worker.export.charts",
+    "worker.export.results",
+)
+
 
 @dataclass(frozen=True)
 class Orders:
@@ -64,9 +75,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def wait_warm(channel: Channel) -> int:
     """The spare's life: import what is slow, wait for orders, run them. The device is untouched until then."""
-    for slow in ("braindecode.models", "worker.data.prepare", "worker.export.results"):
+    for slow in SLOW_TO_IMPORT:
         import_module(slow)
-
     try:
         while not (orders := channel.poll(timeout_s=3600.0)):
             pass

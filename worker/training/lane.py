@@ -112,7 +112,8 @@ def main() -> int:
     args = parser.parse_args()
     die_with_parent(args.parent)
     torch.set_num_threads(args.threads)
-    import_module("braindecode.models")
+    for slow in ("braindecode.models", "torch._dynamo", "torch._inductor"):
+        import_module(slow)
     try:
         serve(inherited(args.channel), Lane(Folders(args.runs, args.data, args.cache)))
     except PipeClosed:
