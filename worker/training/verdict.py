@@ -68,13 +68,26 @@ def repeat(parts: Parts, before: State, k: int) -> State:
 
 
 def distance(parts: Parts, before: State, got: State, want: State) -> float:
-    """The larger of two relative L2 errors, of the gradient and of the buffers; WORST where it is not a number."""
+    """The largest of three errors: relative L2 of the gradient and of the buffers, and strayed parameters. WORST where
+    it is not a number."""
     training, buffers = parts.spec.training, [f"model.{name}" for name, _ in parts.state.model.named_buffers()]
+    weights = [f"model.{name}" for name, _ in parts.state.model.named_parameters()]
     errors = (
         relative(gradient(training, before, got), gradient(training, before, want)),
         relative(flat(got, buffers), flat(want, buffers)),
+        strayed(*(flat(state, weights) for state in (before, got, want))),
     )
     return max(error if error < WORST else WORST for error in errors)
+
+
+def strayed(before: Tensor, got: Tensor, want: Tensor) -> float:
+    """How many times further apart than updates can be the furthest parameter is; 0 where none is too far.
+
+    No closer look is possible: where a gradient is zero but for rounding, Adam takes whole steps in either direction.
+    """
+    apart, update = (got - want).abs().max(), (want - before).abs().max()
+    times = float(apart / (4 * update + 1e-6 * want.abs().max()))
+    return 0.0 if times <= 1 else times
 
 
 def gradient(training: Training, before: State, after: State) -> Tensor:
