@@ -332,7 +332,7 @@ class JobSpec(Strict):
     max_hours: Positive | None = Field(None, le=24 * 30, description="wall time of training after which the job fails")
     tags: tuple[Label, ...] = Field((), max_length=32)
     metadata: dict[Label, Annotated[str, Field(max_length=512)]] = Field({}, max_length=32)
-    drill: tuple[Drill, ...] = Field((), max_length=64)
+    drill: tuple[Drill, ...] = Field((), max_length=512)
 
     @property
     def windows(self) -> EventWindows | FixedWindows:

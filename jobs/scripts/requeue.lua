@@ -22,6 +22,7 @@ if kind == 'wrong_result' then
   local audited = get(id, 'audited')
   if audited then set(id, 'checkpoint', audited) else redis.call('HDEL', job_key(id), 'checkpoint') end
 end
+if kind == 'too_large' then set(id, 'too_large', 1) end
 set(id, 'last_reason', kind)
 count('requeues', kind, 1)
 move(id, 'queued')

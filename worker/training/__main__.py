@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.datasets import Source, scan, select
-from jobs.fault import Fault, FaultKind
+from jobs.fault import Fault, FaultKind, Scope
 from jobs.spec import JobSpec
 from worker.training.errors import (
     EXIT_DEVICE,
@@ -112,11 +112,13 @@ def end(reports: Reports, args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         return 130
     except Exception as error:  # noqa: BLE001 - the trainer's outer door: whatever it was becomes a Fault
-        fault = fault_of(error)
+        fault = fault_of(error, args.device)
         if fault.kind in (FaultKind.INTERNAL, FaultKind.USER_CODE):
             with suppress(OSError):
                 traceback.print_exc()
         reports.tell("failed", fault=fault.to_dict())
+        if fault.scope in (Scope.BATCH, Scope.DEVICE):
+            os._exit(EXIT_DEVICE)
         return 1
 
 
@@ -167,10 +169,11 @@ def results_name(fence: int) -> str:
     return f".results.{fence}" if fence else "results"
 
 
-def fault_of(error: BaseException) -> Fault:
-    """What an exception outside the steps means."""
+def fault_of(error: BaseException, device: str = "cpu") -> Fault:
+    """What an exception outside the steps means: while loading, scoring or saving a device can fail too."""
     from jobs.errors import EegqError
     from worker.data.errors import DataError, StorageUnavailable
+    from worker.devices.classify import classify
 
     if isinstance(error, JobFault):
         return error.fault
@@ -184,7 +187,10 @@ def fault_of(error: BaseException) -> Fault:
         return Fault(FaultKind.SPEC, str(error))
     if isinstance(error, MemoryError):
         return Fault(FaultKind.HOST_MEMORY, f"out of host memory: {error}")
-    return Fault(FaultKind.INTERNAL, f"{type(error).__name__}: {error}", hint="a bug of eegq: please report the log")
+    name, code = type(error).__name__, getattr(error, "error_code", None)
+    if device != "cpu" and (fault := classify(name, str(error), code=code, device=device)) is not None:
+        return fault
+    return Fault(FaultKind.INTERNAL, f"{name}: {error}", hint="a bug of eegq: please report the log")
 
 
 def orders_of(args: argparse.Namespace) -> Orders:
