@@ -33,7 +33,7 @@ LOOK_WHILE_MOVING_S = 0.02
 CANCEL_GRACE_S = 3.0
 PATIENCE_RETRY_S = 1.0
 LONGEST_BACKOFF_S = 60.0
-FIRST_WORD_S = 60.0  # importing the libraries on a busy machine
+FIRST_WORD_S = 180.0  # importing the libraries on a busy machine; no device is touched before
 
 log = structlog.get_logger()
 
