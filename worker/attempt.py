@@ -114,7 +114,7 @@ class Attempt:
 
     def _start(self) -> Trainer:
         self.folder.prepare(self.claim)
-        trainer = self._trainer = self.services.take_trainer()
+        trainer = self._trainer = self.services.take_trainer(self.lease.keep)
         trainer.start(self._arguments(), self.folder.log)
         self.watchdog.heard(FIRST_WORD_S, time.monotonic())
         self.reporter.event("phase", {"phase": "loading", "trainer_pid": trainer.pid}, {"phase": "loading"})

@@ -42,7 +42,7 @@ class WorkerSettings(BaseSettings):
     lease_s: float = Field(30.0, gt=0)
     beat_s: float = Field(5.0, gt=0)
     stay_s: float = Field(STAY_S, ge=0, description="how long a moved job stays on the CPU before it may go back")
-    warm_spare: bool = Field(True, description="keep one trainer process imported and waiting")
+    warm_spare: bool = Field(True, description="keep the libraries in memory, so that the next trainer starts at once")
     drain_s: float = Field(
         50.0, gt=0, description="how long a trainer may take to its checkpoint when the worker stops"
     )
