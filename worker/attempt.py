@@ -213,6 +213,8 @@ class Attempt:
         ))  # fmt: skip
 
     def _end_hang(self, trainer: Trainer) -> Ending:
+        self.reporter.event("warning", {"message": "the trainer has not reported in time: it is ended"})
+        self.reporter.flush_if_due()
         trainer.dump_stacks()
         died = trainer.stop(meanwhile=self.lease.keep)
         told = "it was ended" if died else "it cannot be killed: the driver holds it"
