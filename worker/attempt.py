@@ -116,7 +116,7 @@ class Attempt:
 
     def _start(self) -> Trainer:
         self.folder.prepare(self.claim)
-        trainer = self._trainer = self.services.take_trainer()
+        trainer = self._trainer = self.services.take_trainer(self.lease.keep)
         trainer.start(self._arguments(), self.folder.log)
         self.watchdog.heard(FIRST_WORD_S, time.monotonic())
         self.reporter.event("phase", {"phase": "loading", "trainer_pid": trainer.pid}, {"phase": "loading"})
@@ -231,6 +231,8 @@ class Attempt:
         return ending
 
     def _end_hang(self, trainer: Trainer) -> Ending:
+        self.reporter.event("warning", {"message": "the trainer has not reported in time: it is ended"})
+        self.reporter.flush_if_due()
         trainer.dump_stacks()
         died = trainer.stop(meanwhile=self.lease.keep)
         told = "it was ended" if died else "it cannot be killed: the driver holds it"
