@@ -69,7 +69,7 @@ class JobStore:
         answer, what = self._run(
             "submit", new_job_id(), owner, body, json.dumps(list(sources)), spec.priority, spec.placement,
             max_active, idempotency_key, digest, parent_id, int(spec.gpu_wait_s * 1000),
-            resumes,
+            resumes, occasions(spec.model_dump(mode="json", include={"alerts"})),
         )  # fmt: skip
         if answer == "conflict":
             raise IdempotencyConflict(f"this Idempotency-Key belongs to {what}, which has another body")
@@ -249,6 +249,12 @@ class JobStore:
         jitter, lease_ms = secrets.randbelow(1000) / 1000, int(lease_s * 1000)
         what, *ids = self._run("reap", lease_ms, min(OUTAGE_MS, lease_ms), LOSS_BUDGET, jitter)
         return ids if what == "reaped" else []
+
+
+def occasions(spec: dict[str, Any]) -> str:
+    """What each of a spec's alerts is told of, for the scripts; empty where there is none."""
+    told = [alert["on"] for alert in spec.get("alerts") or ()]
+    return json.dumps(told) if told else ""
 
 
 def new_job_id() -> str:

@@ -33,7 +33,7 @@ LOOK_WHILE_MOVING_S = 0.02
 CANCEL_GRACE_S = 3.0
 PATIENCE_RETRY_S = 1.0
 LONGEST_BACKOFF_S = 60.0
-FIRST_WORD_S = 180.0  # importing the libraries on a busy machine; no device is touched before
+FIRST_WORD_S = 600.0  # imports took over a minute under load, and a sound job ended as poison; a death closes the pipe
 
 log = structlog.get_logger()
 
@@ -116,7 +116,7 @@ class Attempt:
 
     def _start(self) -> Trainer:
         self.folder.prepare(self.claim)
-        trainer = self._trainer = self.services.take_trainer()
+        trainer = self._trainer = self.services.take_trainer(self.lease.keep)
         trainer.start(self._arguments(), self.folder.log)
         self.watchdog.heard(FIRST_WORD_S, time.monotonic())
         self.reporter.event("phase", {"phase": "loading", "trainer_pid": trainer.pid}, {"phase": "loading"})
@@ -231,6 +231,8 @@ class Attempt:
         return ending
 
     def _end_hang(self, trainer: Trainer) -> Ending:
+        self.reporter.event("warning", {"message": "the trainer has not reported in time: it is ended"})
+        self.reporter.flush_if_due()
         trainer.dump_stacks()
         died = trainer.stop(meanwhile=self.lease.keep)
         told = "it was ended" if died else "it cannot be killed: the driver holds it"
@@ -244,6 +246,7 @@ class Attempt:
             str(self.folder.path / "spec.json"), "--device", self.services.device, "--folder", str(self.folder.path),
             "--runs", str(settings.runs), "--data", str(settings.data), "--cache", str(settings.cache),
             "--threads", str(self.services.threads), "--fence", str(self.claim.fence),
+            "--memory-gib", str(settings.memory_gib),
         ]  # fmt: skip
         if job.checkpoint:
             arguments += ["--checkpoint", str(settings.runs / job.checkpoint.path)]
@@ -253,6 +256,8 @@ class Attempt:
             arguments.append("--compile")
         if settings.user_code:
             arguments += ["--user-code", str(settings.user_code)]
+        if settings.cache_gib:
+            arguments += ["--cache-gib", str(settings.cache_gib)]
         return arguments
 
     # --- settle ---------------------------------------------------------------------------------------------------

@@ -8,11 +8,11 @@ import faulthandler
 import json
 import os
 import signal
+import socket
 import sys
 import traceback
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from worker.training.errors import (
     SpecCannotRun,
     UserCodeFailed,
 )
+from worker.training.nursery import wait_to_be_born, warm_up
 from worker.training.orphan import die_with_parent
 from worker.training.protocol import Channel, PipeClosed, inherited
 from worker.training.reports import START_S, PipeReports, Reports, TerminalReports
@@ -41,6 +42,8 @@ SLOW_TO_IMPORT = (
     "worker.export.charts",
     "worker.export.results",
 )
+
+GIB = 2**30
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,8 @@ class Orders:
     threads: int | None
     user_code: Path | None
     compile: bool
+    memory_gib: float
+    cache_gib: float | None
     audit_every_s: float
 
 
@@ -67,16 +72,18 @@ def main(argv: list[str] | None = None) -> int:
     if hasattr(signal, "SIGUSR1"):
         faulthandler.register(signal.SIGUSR1, all_threads=True)
     args = parse(argv)
-    if args.channel is None:
+    if args.parent is None:
         return end(TerminalReports(folder_of(args) / "metrics.jsonl"), args)
     die_with_parent(args.parent)
-    return wait_warm(inherited(args.channel))
+    if args.nursery is None:
+        warm_up()
+        return await_orders(inherited(args.channel))
+    channel = wait_to_be_born(socket.socket(fileno=args.nursery), args.parent)
+    return await_orders(channel) if channel else 0
 
 
-def wait_warm(channel: Channel) -> int:
-    """The spare's life: import what is slow, wait for orders, run them. The device is untouched until then."""
-    for slow in SLOW_TO_IMPORT:
-        import_module(slow)
+def await_orders(channel: Channel) -> int:
+    """A trainer's life: wait for orders, run them. The device is untouched until then."""
     try:
         while not (orders := channel.poll(timeout_s=3600.0)):
             pass
@@ -147,7 +154,9 @@ def run(orders: Orders, reports: Reports) -> dict[str, Any]:
         orders.data,
         orders.cache,
         report=lambda type, fields: reports.tell(type, START_S, **fields),
+        memory_budget_bytes=int(orders.memory_gib * GIB),
         steps_dir=own_code,
+        cache_limit_bytes=None if orders.cache_gib is None else int(orders.cache_gib * GIB),
     )
     write_data_report(orders.spec, sources, data, orders.folder)
     reports.tell("phase", START_S, phase="loading")
@@ -207,7 +216,7 @@ def orders_of(args: argparse.Namespace) -> Orders:
     return Orders(
         spec, sources, args.device, args.runs.resolve(), args.data.resolve(), args.cache.resolve(), folder.resolve(),
         args.fence, args.checkpoint, args.threads, args.user_code, args.compile,
-        args.audit_every_s,
+        args.memory_gib, args.cache_gib, args.audit_every_s,
     )  # fmt: skip
 
 
@@ -230,14 +239,24 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--checkpoint", type=Path, help="go on from this checkpoint folder")
     parser.add_argument("--fence", type=int, default=0)
     parser.add_argument("--user-code", type=Path)
+    parser.add_argument("--memory-gib", type=float, default=4.0, help="what reading recordings may take")
+    parser.add_argument("--cache-gib", type=float, help="size of CACHE above which what no job uses is evicted")
     parser.add_argument("--compile", action="store_true", help="torch.compile a long run's step on a GPU")
     parser.add_argument(
         "--audit-every-s", type=float, default=0.0, help="have the CPU pool repeat a step so often; 0: never"
     )
     parser.add_argument("--channel", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--nursery", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--parent", type=int, help=argparse.SUPPRESS)
     return parser.parse_args(argv)
 
 
+def leave(status: int) -> None:
+    """At once: the interpreter would take seconds to clear away all that was imported."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())
