@@ -177,7 +177,7 @@ class Attempt:
                 self._ending = Faulted(Fault.from_dict(data["fault"]))
 
     def _hear_metrics(self, row: dict[str, Any]) -> None:
-        row = {**row, "attempt": self.claim.attempt, "at": time.time()}
+        row = {**row, "attempt": self.claim.attempt, "at": time.time(), **self.services.readings()}
         best = {"metric": "nrmse", "value": row["best"], "epoch": row["best_epoch"], "baseline": row["baseline"]}
         self.reporter.event("metrics", row, {"best": best})
         self.reporter.then(lambda: self.folder.add_metrics(row))
