@@ -1,7 +1,7 @@
 """How long a claim takes with many jobs pending: `python -m benchmarks.claims`.
 
-Seen from a worker (a round trip, with `appendfsync always`), inside Redis (the script alone), and beside a bare SET: what
-a round trip to the disk costs on this machine at this moment.
+Seen from a worker (a round trip, with `appendfsync always`), inside Redis (the script alone), and beside a bare SET:
+what a round trip to the disk costs here and now.
 """
 
 import argparse
