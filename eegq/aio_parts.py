@@ -81,6 +81,9 @@ class AsyncJobs:
     async def artifacts(self, job_id: str) -> builtins.list[JSON]:
         return await self._client.send(calls.job_artifacts(job_id))
 
+    async def alerts(self, job_id: str) -> builtins.list[JSON]:
+        return await self._client.send(calls.job_alerts(job_id))
+
     async def read(self, job_id: str, name: str) -> bytes:
         return await self._client.send(calls.read_artifact(job_id, name))
 

@@ -94,6 +94,10 @@ class Jobs:
         """Name, size and address of everything the job made."""
         return self._client.send(calls.job_artifacts(job_id))
 
+    def alerts(self, job_id: str) -> builtins.list[JSON]:
+        """What was or is to be told of the job, to whom, and how the last try went."""
+        return self._client.send(calls.job_alerts(job_id))
+
     def read(self, job_id: str, name: str) -> bytes:
         """An artefact's bytes."""
         return self._client.send(calls.read_artifact(job_id, name))

@@ -87,7 +87,8 @@ def _divide(
         warning = "one subject only: the end of its recording is validated; the score says nothing of other people"
         return train, validation, splits.time_artefact(whole, spec.seed, train, validation), [warning]
     sides = [splits.Side(one.recording.name, one.recording.subject, one.recording.release) for one in kept]
-    chosen = splits.split(spec.validation, sides, spec.seed)
+    of_people = spec.windows.target != "response_time" and not spec.windows.target.startswith("events.")
+    chosen = splits.split(spec.validation, sides, spec.seed, at_least=2 if of_people else 1)  # one value has no spread
     of_recording = {name: i for i, name in enumerate(whole.recordings)}
     train = np.flatnonzero(np.isin(whole.recording, [of_recording[name] for name in chosen.train]))
     validation = np.flatnonzero(np.isin(whole.recording, [of_recording[name] for name in chosen.validation]))
@@ -105,7 +106,10 @@ def _target_warnings(spec: JobSpec, train: WindowIndex, validation: WindowIndex,
             remedy="check the target column, or take more subjects",
         )
     if validation.target.std() == 0:
-        warnings.append(f"{name} is the same in every validation window: its NRMSE is not defined")
+        raise DataError(
+            f"{name} is {validation.target[0]:g} in every validation window: a score would not be defined",
+            remedy="validate more subjects: a larger validation.fraction, or more subjects in the dataset",
+        )
     releases = {(one.recording.subject, one.recording.release) for one in kept}
     if twice := len(releases) - len({subject for subject, _ in releases}):
         warnings.append(f"{twice} subjects appear in more than one release; each is on one side of the split only")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.datasets import Source, scan, select
-from jobs.fault import Fault, FaultKind
+from jobs.fault import Fault, FaultKind, Scope
 from jobs.spec import JobSpec
 from worker.training.errors import (
     EXIT_DEVICE,
@@ -63,6 +63,7 @@ class Orders:
     compile: bool
     memory_gib: float
     cache_gib: float | None
+    audit_every_s: float
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -115,11 +116,13 @@ def end(reports: Reports, args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         return 130
     except Exception as error:  # noqa: BLE001 - the trainer's outer door: whatever it was becomes a Fault
-        fault = fault_of(error)
+        fault = fault_of(error, args.device)
         if fault.kind in (FaultKind.INTERNAL, FaultKind.USER_CODE):
             with suppress(OSError):
                 traceback.print_exc()
         reports.tell("failed", fault=fault.to_dict())
+        if fault.scope in (Scope.BATCH, Scope.DEVICE):
+            os._exit(EXIT_DEVICE)
         return 1
 
 
@@ -157,7 +160,8 @@ def run(orders: Orders, reports: Reports) -> dict[str, Any]:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS is not deterministic
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(orders.cache / "compiled"))  # outlives the job
     parts = assemble(orders.spec, data, device, orders.runs, own_code, orders.compile)
-    loop = Loop(parts, orders.folder, orders.fence, Charts(reports, orders.folder / "tensorboard"))
+    charts = Charts(reports, orders.folder / "tensorboard")
+    loop = Loop(parts, orders.folder, orders.fence, charts, orders.audit_every_s)
     if orders.checkpoint:
         loop.resume(orders.checkpoint)
     reports.tell("resume", START_S, step=loop.k, fast=parts.built.fast, parameters=parts.built.n_parameters)
@@ -171,10 +175,11 @@ def results_name(fence: int) -> str:
     return f".results.{fence}" if fence else "results"
 
 
-def fault_of(error: BaseException) -> Fault:
-    """What an exception outside the steps means."""
+def fault_of(error: BaseException, device: str = "cpu") -> Fault:
+    """What an exception outside the steps means: while loading, scoring or saving a device can fail too."""
     from jobs.errors import EegqError
     from worker.data.errors import DataError, StorageUnavailable
+    from worker.devices.classify import classify
 
     if isinstance(error, JobFault):
         return error.fault
@@ -188,7 +193,10 @@ def fault_of(error: BaseException) -> Fault:
         return Fault(FaultKind.SPEC, str(error))
     if isinstance(error, MemoryError):
         return Fault(FaultKind.HOST_MEMORY, f"out of host memory: {error}")
-    return Fault(FaultKind.INTERNAL, f"{type(error).__name__}: {error}", hint="a bug of eegq: please report the log")
+    name, code = type(error).__name__, getattr(error, "error_code", None)
+    if device != "cpu" and (fault := classify(name, str(error), code=code, device=device)) is not None:
+        return fault
+    return Fault(FaultKind.INTERNAL, f"{name}: {error}", hint="a bug of eegq: please report the log")
 
 
 def orders_of(args: argparse.Namespace) -> Orders:
@@ -205,7 +213,7 @@ def orders_of(args: argparse.Namespace) -> Orders:
     return Orders(
         spec, sources, args.device, args.runs.resolve(), args.data.resolve(), args.cache.resolve(), folder.resolve(),
         args.fence, args.checkpoint, args.threads, args.user_code, args.compile,
-        args.memory_gib, args.cache_gib,
+        args.memory_gib, args.cache_gib, args.audit_every_s,
     )  # fmt: skip
 
 
@@ -231,6 +239,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--memory-gib", type=float, default=4.0, help="what reading recordings may take")
     parser.add_argument("--cache-gib", type=float, help="size of CACHE above which what no job uses is evicted")
     parser.add_argument("--compile", action="store_true", help="torch.compile a long run's step on a GPU")
+    parser.add_argument(
+        "--audit-every-s", type=float, default=0.0, help="have the CPU pool repeat a step so often; 0: never"
+    )
     parser.add_argument("--channel", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--parent", type=int, help=argparse.SUPPRESS)
     return parser.parse_args(argv)

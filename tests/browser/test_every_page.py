@@ -1,0 +1,97 @@
+"""What holds on every page: no serious finding of axe, nothing wider than a phone, keys alone get everywhere."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs.job import JobState, Pool
+from tests.browser.dashboard import Dashboard
+from tests.conftest import wait_until
+from tests.stack import Stack, tiny
+
+expect = pytest.importorskip("playwright.sync_api").expect
+AXE = Path(__file__).with_name("axe.min.js")
+PAGES = ["#/jobs", "#/new", "#/job/{job}", "#/job/{job}/results", "#/compare?ids={job},{job2}", "#/leaderboard",
+         "#/data", "#/pools", "docs"]  # fmt: skip
+SERIOUS = {"serious", "critical"}
+RUN = "() => axe.run(document, {resultTypes: ['violations']})"
+
+
+@pytest.fixture(scope="module")
+def jobs(stack: Stack) -> dict[str, str]:
+    """Two that succeeded: one that met a fault on the stand-in GPU, one that did not."""
+    wait_until(lambda: stack.fleet.ready(Pool.GPU), 90)
+    drill = [{"kind": "oom", "step": 3, "times": 2}]
+    ids = [stack.submit(tiny(2, seed, placement="gpu", drill=drill[seed:]), owner="admin") for seed in (0, 1)]
+    assert [stack.wait(job_id, 90).state for job_id in ids] == [JobState.SUCCEEDED] * 2
+    return dict(zip(("job", "job2"), ids, strict=True))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(dashboard: Dashboard, jobs: dict[str, str], scheme: str) -> None:
+    found = {}
+    for where in PAGES:
+        page = opened(dashboard, where.format(**jobs))
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        for details in page.locator("details").all()[:4]:
+            details.evaluate("(node) => (node.open = true)")
+        found[where] = findings(page)
+        page.close()
+    assert not any(found.values()), found
+
+
+def test_axe_finds_nothing_serious_at_the_door(visitor: Dashboard) -> None:
+    assert findings(visitor.page("")) == []
+
+
+def test_no_page_is_wider_than_a_phone(dashboard: Dashboard, jobs: dict[str, str]) -> None:
+    wide = {}
+    for where in PAGES:
+        page = opened(dashboard, where.format(**jobs), width=390, height=800)
+        wide[where] = page.evaluate("document.documentElement.scrollWidth")
+        page.close()
+    assert set(wide.values()) == {390}, wide
+
+
+def test_the_keyboard_alone_gets_to_a_fault_and_its_reason(dashboard: Dashboard, jobs: dict[str, str]) -> None:
+    page = opened(dashboard, f"#/job/{jobs['job']}")
+    page.keyboard.press("Tab")
+    expect(page.locator(":focus")).to_have_text("Skip to content")
+    page.keyboard.press("Enter")
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.classList.contains('pin')"):
+            break
+    expect(page.locator(".timeline-detail")).to_contain_text("out of memory")
+
+
+def test_the_pages_come_with_a_strict_policy_and_nothing_inline(dashboard: Dashboard) -> None:
+    answer = dashboard.context.request.get(f"{dashboard.url}/")
+    assert "default-src 'self'" in answer.headers["content-security-policy"]
+    assert "unsafe" not in answer.headers["content-security-policy"]
+    again = dashboard.context.request.get(f"{dashboard.url}/web/app.js", headers={"If-None-Match": etag(dashboard)})
+    assert again.status == 304
+
+
+def etag(dashboard: Dashboard) -> str:
+    return dashboard.context.request.get(f"{dashboard.url}/web/app.js").headers["etag"]
+
+
+def opened(dashboard: Dashboard, where: str, **viewport: int) -> Any:
+    page = dashboard.page(where, **viewport)
+    page.wait_for_load_state("networkidle" if where == "docs" else "load")
+    expect(page.locator("h1").first).not_to_have_text("This could not be shown")
+    return page
+
+
+def findings(page: Any) -> list[str]:
+    """Serious ones and worse: the rule, the element, what is wrong with it."""
+    page.evaluate(AXE.read_text())
+    violations = page.evaluate(RUN)["violations"]
+    return [
+        f"{rule['id']}: {node['html'][:120]} {node['failureSummary']}"
+        for rule in violations
+        if rule["impact"] in SERIOUS
+        for node in rule["nodes"]
+    ]
