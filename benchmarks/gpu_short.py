@@ -87,9 +87,9 @@ def run(name: str, limit_s: int, part: Callable[[], Iterator[Row]], options: arg
 
 def side_by_side(model: str, root: Path, data: Prepared, options: argparse.Namespace) -> Iterator[Row]:
     """The start kit's loop, and the engine captured and step by step, in turns."""
-    device = options.device
+    device, size = options.device, {"batch_size": options.batch, "epochs": 10_000}
     specs = {
-        name: JobSpec.model_validate({"model": model, "training": {"batch_size": options.batch, "epochs": 10_000} | training})
+        name: JobSpec.model_validate({"model": model, "training": size | training})
         for name, training in {
             "eegq": {}, "eegq, fp32": {"precision": "fp32"},
             "off": {"precision": "fp32", "fast_path": False},
