@@ -103,6 +103,9 @@ class AsyncDatasets:
     async def preflight(self, name: str, task: Any = "challenge1") -> JSON:
         return await self._client.run(calls.preflight_until_done(name, task))
 
+    async def download_page(self, name: str, to: str | Path = "preflight.html") -> Path:
+        return await self._client.download(calls.preflight_page_path(name), Path(to))
+
 
 class AsyncSubmissions:
     """`client.submissions`, as eegq.client_parts.Submissions."""

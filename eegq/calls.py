@@ -166,6 +166,10 @@ def ask_preflight(name: str, task: Any) -> Call[JSON]:
     return Call("POST", f"/v1/datasets/{name}/preflight", _json, body={"task": task})
 
 
+def preflight_page_path(name: str) -> str:
+    return f"/v1/datasets/{name}/preflight.html"
+
+
 def upload_weights(name: str, content: bytes) -> Call[JSON]:
     """`content` is a safetensors file; uploaded again it replaces the earlier one."""
     headers = {"Content-Type": "application/octet-stream"}

@@ -120,6 +120,10 @@ class Datasets:
         """Has a worker look through the recordings and waits for its report. Raises ErrandFailed."""
         return self._client.run(calls.preflight_until_done(name, task))
 
+    def download_page(self, name: str, to: str | Path = "preflight.html") -> Path:
+        """The last preflight's report, as a page with pictures."""
+        return self._client.download(calls.preflight_page_path(name), Path(to))
+
 
 class Submissions:
     """`client.submissions`: zips in the challenge's form."""

@@ -22,7 +22,8 @@ workers:{pool}           zset    worker names by expiry of their beat (ms), read
 worker:{name}            hash    what a worker says of itself                                 60 s past its last beat
 devices                  set     ids of devices ever seen                                     for ever
 device:{id}              hash    DeviceHealth and the last tests                              for ever
-ticket:{id}              hash    a batch ticket's state and answer                            1 h
+ticket:{id}              hash    a batch's or an audit's ticket: state and answer             1 h
+tickets                  zset    ids of unanswered tickets by deadline (ms)                   1 h
 alerts                   zset    deliveries by when they are to be tried (ms)                  while not empty
 alert_secrets            hash    owner -> what signs this owner's alerts                      for ever
 datasets                 hash    registered name -> JSON list of sources                      for ever

@@ -335,7 +335,7 @@ class JobSpec(Strict):
     tags: tuple[Label, ...] = Field((), max_length=32)
     metadata: dict[Label, Annotated[str, Field(max_length=512)]] = Field({}, max_length=32)
     alerts: tuple[Alert, ...] = Field((), max_length=4, description="who is told of its end and of failovers")
-    drill: tuple[Drill, ...] = Field((), max_length=64)
+    drill: tuple[Drill, ...] = Field((), max_length=512)
 
     @property
     def windows(self) -> EventWindows | FixedWindows:

@@ -205,6 +205,11 @@ class JobStore:
         """From now on the job resumes at this checkpoint. Raises StaleFence."""
         self._fenced(claim, self._run("checkpoint", claim.job.id, claim.fence, json.dumps(asdict(checkpoint))))
 
+    def audited(self, claim: Claim, checkpoint: Checkpoint) -> None:
+        """Where the job goes back to if its device is found to compute wrongly. Raises StaleFence."""
+        text = json.dumps(asdict(checkpoint))
+        self._fenced(claim, self._run("checkpoint", claim.job.id, claim.fence, text, "audited"))
+
     def settle(
         self, claim: Claim, state: JobState, error: Fault | None = None, artifacts: dict[str, Any] | None = None
     ) -> None:
@@ -216,7 +221,7 @@ class JobStore:
     def requeue(
         self, claim: Claim, pool: Placement, fault: Fault, *, crashed: bool = False, delay_s: float = 0.0
     ) -> None:
-        """Gives the job back. Raises StaleFence."""
+        """Gives the job back at its last checkpoint, after wrong numbers the last audited one. Raises StaleFence."""
         answer = self._run(
             "requeue", claim.job.id, claim.fence, pool, int(delay_s * 1000), int(crashed), json.dumps(fault.to_dict())
         )

@@ -84,12 +84,16 @@ def list_datasets(output: FormatOption = None) -> None:
 def check(
     name: Annotated[str, typer.Argument(metavar="DATASET", help="a name of `eegq datasets ls`")],
     task: Annotated[str, typer.Option(help="challenge1 or challenge2")] = "challenge1",
+    page: Annotated[Path | None, typer.Option(help="also fetch the report as a page with pictures")] = None,
 ) -> None:
     """Have a worker look through a dataset's recordings, and print its report.
 
-    [dim]eegq datasets check demo --task challenge2[/]
+    [dim]eegq datasets check demo --task challenge2 --page report.html[/]
     """
-    print_json(connect().datasets.preflight(name, task)["report"])
+    client = connect()
+    print_json(client.datasets.preflight(name, task)["report"])
+    if page:
+        say(f"the report as a page: {client.datasets.download_page(name, page)}")
 
 
 @datasets.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

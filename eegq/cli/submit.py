@@ -111,20 +111,25 @@ def drill(
     kind: Annotated[str, typer.Argument(help="oom, sticky, abort, segfault, hang, nan, bitflip or slow")],
     spec: SpecFile = None,
     step: Annotated[int, typer.Option(help="training step at which it happens")] = 30,
-    times: Annotated[int, typer.Option(help="how often it happens at that step")] = 1,
+    times: Annotated[int, typer.Option(help="how often it happens at that step; oom: 2 to move the batch")] = 1,
+    where: Annotated[str, typer.Option(help="forward, backward or optimizer")] = "forward",
     settings: Annotated[list[str] | None, typer.Option("--set", help="a field, e.g. training.epochs=2")] = None,
 ) -> None:
-    """Submit a job with a planned fault and watch it recover; needs a GPU worker (`eegq up --stand-in-gpu`).
+    """Submit a job with a planned fault, watch it recover and see what it cost; needs a GPU worker
+    (`eegq up --stand-in-gpu`).
 
     [dim]eegq drill oom --step 30 --times 2[/]
     """
     from eegq import specs
+    from eegq.cli.drilled import print_drill
 
     faulty = specs.with_settings(specs.read(spec), settings or [])
-    faulty["drill"] = [{"kind": kind, "step": step, "times": times}]
+    faulty["drill"] = [{"kind": kind, "step": step, "times": times, "where": where}]
     client = connect()
     ended = follow(client, [client.jobs.create({"placement": "gpu", **faulty}).id])
     show_submitted(ended, quiet=False, one=True)
+    if default_format() is Format.TABLE:
+        print_drill(ended[0], client.jobs.events(ended[0].id), client.jobs.runs_of_steps(ended[0].id))
     leave(ended)
 
 

@@ -105,3 +105,14 @@ local function count(what, field, n) redis.call('HINCRBY', P .. 'counts:' .. wha
 local function live(id, fence)  -- may this attempt still write?
   return get(id, 'state') == 'running' and get(id, 'fence') == fence
 end
+
+local function ready_gpus()  -- workers that beat and whose device is believed healthy at this moment, whatever they said at their last beat
+  local n = 0
+  for _, name in ipairs(redis.call('ZRANGEBYSCORE', P .. 'workers:gpu', now, '+inf')) do
+    local info = redis.call('HGET', P .. 'worker:' .. name, 'info')
+    local device = info and cjson.decode(info).device
+    local health = device and redis.call('HGET', P .. 'device:' .. device, 'health')
+    if not health or health == 'healthy' then n = n + 1 end
+  end
+  return n
+end
