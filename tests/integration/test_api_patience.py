@@ -1,5 +1,6 @@
 """Connections that keep the service waiting: let go after a while, and no burden to the others until then."""
 
+import asyncio
 import os
 import select
 import socket
@@ -44,6 +45,7 @@ class App:
         try:
             while True:
                 yield b"x" * 65536
+                await asyncio.sleep(0)  # or the loop would never hear of the connection's end
         finally:
             self.left += 1
 
@@ -55,7 +57,7 @@ def served(app: Any, lifespan: Any = "off") -> Iterator[int]:
     server = uvicorn.Server(uvicorn.Config(app, port=port, http=PatientProtocol, log_level="error", lifespan=lifespan))
     thread = threading.Thread(target=server.run)
     thread.start()
-    wait_until(lambda: server.started)
+    wait_until(lambda: server.started, 60)
     try:
         yield port
     finally:
@@ -146,7 +148,7 @@ def service(redis_url: str, tmp_path: Path) -> Iterator[LiveService]:
 
 @pytest.fixture
 def claim(service: LiveService, redis_url: str) -> Claim:
-    httpx.post(f"{service.url}/jobs", json=SPEC).raise_for_status()
+    httpx.post(f"{service.url}/jobs", json=SPEC, timeout=60).raise_for_status()
     claim = JobStore(connect(redis_url)).claim(Pool.CPU, worker="w", device="cpu", lease_s=600)
     assert claim is not None
     return claim
@@ -158,7 +160,7 @@ def open_files(service: LiveService) -> int:
 
 
 def streams(service: LiveService) -> int:
-    return httpx.get(f"{service.url}/readyz").json()["streams"]
+    return httpx.get(f"{service.url}/readyz", timeout=60).json()["streams"]
 
 
 def test_a_hundred_clients_that_never_read_block_nobody_and_leave_nothing(
@@ -170,19 +172,19 @@ def test_a_hundred_clients_that_never_read_block_nobody_and_leave_nothing(
     silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(STREAMS)]
     for connection in silent:
         connection.sendall(ask)
-    wait_until(lambda: streams(service) == STREAMS)
+    wait_until(lambda: streams(service) == STREAMS, 60)
     store = JobStore(connect(redis_url))
     for number in range(1, 201):
         store.report(claim, number, [("warning", {"message": "x" * 4000}, {})])
     with httpx.stream(
-        "GET", f"{service.url}/jobs/{claim.job.id}/events", headers={"Accept": "text/event-stream"}, timeout=20
+        "GET", f"{service.url}/jobs/{claim.job.id}/events", headers={"Accept": "text/event-stream"}, timeout=60
     ) as reader:
         got = sum(line == "event: warning" for line in _until(reader.iter_lines(), 200, "event: warning"))
     assert got == 200
-    assert all(httpx.get(f"{service.url}/jobs/{claim.job.id}").status_code == 200 for _ in range(50))
+    assert all(httpx.get(f"{service.url}/jobs/{claim.job.id}", timeout=60).status_code == 200 for _ in range(50))
     for connection in silent:
         connection.close()
-    wait_until(lambda: streams(service) == 0)
+    wait_until(lambda: streams(service) == 0, 60)
     wait_until(lambda: open_files(service) <= before + 4, what="the connections are closed")
 
 
@@ -201,11 +203,11 @@ def test_hundreds_of_half_sent_requests_block_nobody(service: LiveService) -> No
     for number, connection in enumerate(half):
         connection.sendall(b"POST /jobs HTTP/1.1\r\nHost: 127.0.0.1\r\n" + (b"X-A: b\r\n" if number % 2 else b""))
     for _ in range(20):
-        assert httpx.post(f"{service.url}/jobs", json=SPEC).status_code == 202
+        assert httpx.post(f"{service.url}/jobs", json=SPEC, timeout=60).status_code == 202
     for connection in half:
         assert everything_until_its_end(_patiently(connection)) in (b"",)
         connection.close()
-    wait_until(lambda: httpx.get(f"{service.url}/livez").status_code == 200)
+    wait_until(lambda: httpx.get(f"{service.url}/livez", timeout=60).status_code == 200)
 
 
 def _patiently(connection: socket.socket) -> socket.socket:
@@ -217,15 +219,15 @@ def test_one_key_cannot_hold_all_streams(redis_url: str, folder: Path) -> None:
     app = create_app(settings(redis_url, folder, max_streams=4))
     with served(app, "on") as port:
         url = f"http://127.0.0.1:{port}"
-        job = httpx.post(f"{url}/jobs", json=SPEC).json()["id"]
+        job = httpx.post(f"{url}/jobs", json=SPEC, timeout=60).json()["id"]
         ask = f"GET /jobs/{job}/events HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\n\r\n".encode()
         held = [socket.create_connection(("127.0.0.1", port)) for _ in range(2)]
         for connection in held:
             connection.sendall(ask)
-        wait_until(lambda: httpx.get(f"{url}/readyz").json()["streams"] == 2)
+        wait_until(lambda: httpx.get(f"{url}/readyz", timeout=60).json()["streams"] == 2)
         refused = httpx.get(f"{url}/jobs/{job}/events", headers={"Accept": "text/event-stream"})
         assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
         assert not app.state.backend.hub.full("somebody else")
         for connection in held:
             connection.close()
-        wait_until(lambda: httpx.get(f"{url}/readyz").json()["streams"] == 0)
+        wait_until(lambda: httpx.get(f"{url}/readyz", timeout=60).json()["streams"] == 0)
