@@ -1,4 +1,4 @@
-"""What do many watchers cost a job that trains, and what do they get? `python -m benchmarks.watched_training [--pairs 3]`
+"""What do many watchers cost a job that trains, and what do they get? `python -m benchmarks.watched_training`
 
 A whole queue as processes on this machine. The same job in pairs: alone, and while 100 clients follow its events
 and 100 polls a second ask for it; which comes first alternates. The clients' own work is done on the same cores.
