@@ -11,7 +11,6 @@ are not run again.
 import argparse
 import contextlib
 import json
-import os
 import statistics
 import tempfile
 from pathlib import Path
@@ -45,8 +44,8 @@ def main() -> None:
             _read_all(folder, task)
             for case, (_, seeds) in cases.items():
                 scores = [_score(folder, task, case, seed) for seed in range(seeds)]
-                result[f"{task}, {case} the effect"] = _summary(scores)
-                print(task, case, json.dumps(_summary(scores)), flush=True)
+                result[f"{task}, {case} the effect"] = summary(scores)
+                print(task, case, json.dumps(summary(scores)), flush=True)
     if options.save:
         print(save("planted_effect", result))
 
@@ -76,36 +75,36 @@ def _read_all(folder: Path, task: str) -> None:
 def _score(folder: Path, task: str, case: str, seed: int) -> dict[str, float]:
     """NRMSE of the last and of the best epoch, and of predicting the training mean."""
     name = f"{task}-{case}-{seed}"
-    if not (folder / "runs" / name / "results" / "scores.json").exists():
-        _train(folder, name, task, seed)
-    last = json.loads((folder / "runs" / name / "metrics.jsonl").read_text().splitlines()[-1])
+    spec = {"task": task, "dataset": name, "seed": seed, "validation": VALIDATION, "training": TRAINING[task]}
+    last = train(folder, name, spec)[-1]
     return {"last": last["val_nrmse"], "best": last["best"], "mean": last["baseline"]}
 
 
-def _train(folder: Path, name: str, task: str, seed: int) -> None:
-    from worker.training.__main__ import main as train
+def train(folder: Path, name: str, spec: dict[str, Any]) -> list[dict[str, Any]]:
+    """A row an epoch, by the product's trainer, which is not run again where the run has ended."""
+    from worker.training.__main__ import main as run_trainer
 
-    spec = {"task": task, "dataset": name, "seed": seed, "validation": VALIDATION, "training": TRAINING[task]}
-    path = folder / f"{name}.json"
-    path.write_text(json.dumps(spec))
-    places = [f"--{place}={folder / place}" for place in ("data", "cache", "runs")]
-    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
-        status = train([str(path), "--device", "cpu", "--threads", "1", *places])
-    if status:
-        raise SystemExit(f"{name} ended with status {status}; see {folder / 'runs' / name}")
+    run = folder / "runs" / name
+    if not (run / "results" / "scores.json").exists():
+        path = folder / f"{name}.json"
+        path.write_text(json.dumps(spec))
+        places = [f"--{place}={folder / place}" for place in ("data", "cache", "runs")]
+        if status := run_trainer([str(path), "--device", "cpu", "--threads", "1", *places]):
+            raise SystemExit(f"{name} ended with status {status}; see {run}")
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
-def _summary(scores: list[dict[str, float]]) -> dict[str, Any]:
-    summary: dict[str, Any] = {"seeds": len(scores)}
-    for which in ("last", "best", "mean"):
+def summary(scores: list[dict[str, float]]) -> dict[str, Any]:
+    found: dict[str, Any] = {"seeds": len(scores)}
+    for which in scores[0]:
         values = [score[which] for score in scores]
         error = statistics.stdev(values) / len(values) ** 0.5
-        summary[which] = {
+        found[which] = {
             "mean": round(statistics.mean(values), 4),
             "standard_error": round(error, 4),
             "all": [round(value, 4) for value in values],
         }
-    return summary
+    return found
 
 
 def _options() -> argparse.Namespace:

@@ -166,8 +166,8 @@ def waiting(stack: Stack) -> int:
         return 1000
 
 
-def calm(stack: Stack, timeout_s: float = 300.0) -> None:
-    """Nobody is hit any more: whatever has not ended now within minutes is lost."""
+def calm(stack: Stack, timeout_s: float = 900.0) -> None:
+    """Nobody is hit any more: whatever has not ended now within a quarter of an hour is lost."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         if stack.store.count(JobState.QUEUED) + stack.store.count(JobState.RUNNING) == 0:

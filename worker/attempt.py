@@ -26,6 +26,7 @@ from worker.reporter import Reporter
 from worker.runfolder import RunFolder
 from worker.services import Services
 from worker.trainer import Trainer
+from worker.training.reports import START_S
 from worker.watchdog import Watchdog
 
 LOOK_S = 0.25
@@ -33,7 +34,6 @@ LOOK_WHILE_MOVING_S = 0.02
 CANCEL_GRACE_S = 3.0
 PATIENCE_RETRY_S = 1.0
 LONGEST_BACKOFF_S = 60.0
-FIRST_WORD_S = 600.0  # imports took over a minute under load, and a sound job ended as poison; a death closes the pipe
 
 log = structlog.get_logger()
 
@@ -118,7 +118,7 @@ class Attempt:
         self.folder.prepare(self.claim)
         trainer = self._trainer = self.services.take_trainer(self.lease.keep)
         trainer.start(self._arguments(), self.folder.log)
-        self.watchdog.heard(FIRST_WORD_S, time.monotonic())
+        self.watchdog.heard(START_S, time.monotonic())
         self.reporter.event("phase", {"phase": "loading", "trainer_pid": trainer.pid}, {"phase": "loading"})
         return trainer
 

@@ -13,9 +13,9 @@ from contextlib import suppress
 
 from worker.trainer import Trainer
 from worker.training.protocol import pair
+from worker.training.reports import START_S
 
 PR_SET_CHILD_SUBREAPER = 36
-BIRTH_S = 600.0  # importing the libraries on a busy machine; a death is seen at once
 LOOK_S = 0.1
 
 
@@ -57,7 +57,7 @@ class Nursery:
         return None if pid is None else Trainer(channel, Forked(pid))
 
     def _born(self, meanwhile: Callable[[], None]) -> int | None:
-        until, line = time.monotonic() + BIRTH_S, b""
+        until, line = time.monotonic() + START_S, b""
         while time.monotonic() < until:
             meanwhile()
             if select.select([self._sock], [], [], LOOK_S)[0]:
