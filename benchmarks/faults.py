@@ -67,9 +67,11 @@ def every_drill(stack: Stack, epochs: int, cleans: int) -> list[dict[str, Any]]:
 
 def storm(stack: Stack, faults: int, epochs: int, seed: int) -> list[dict[str, Any]]:
     """Random faults over one run, the same run without any, and what the events say of every move between pools."""
-    clean = run(stack, tiny(epochs=epochs, placement="gpu"))
+    training = {"epochs": epochs, "batch_size": 2}  # many steps an epoch: it is them that fail
+    clean = run(stack, tiny(training=training, placement="gpu"))
     steps = len(stack.live_steps(clean.id))
-    job_id = stack.submit(tiny(epochs=epochs, placement="gpu", drill=random_drills(random.Random(seed), faults, steps)))
+    drills = random_drills(random.Random(seed), faults, steps)
+    job_id = stack.submit(tiny(training=training, placement="gpu", drill=drills))
     began = time.monotonic()
     while not (job := stack.store.get(job_id)).state.final and time.monotonic() < began + 4 * LIMIT_S:
         vouch(stack)

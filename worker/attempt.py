@@ -26,6 +26,7 @@ from worker.reporter import Reporter
 from worker.runfolder import RunFolder
 from worker.services import Services
 from worker.trainer import Trainer
+from worker.training.reports import START_S
 from worker.watchdog import Watchdog
 
 LOOK_S = 0.25
@@ -33,7 +34,6 @@ LOOK_WHILE_MOVING_S = 0.02
 CANCEL_GRACE_S = 3.0
 PATIENCE_RETRY_S = 1.0
 LONGEST_BACKOFF_S = 60.0
-FIRST_WORD_S = 600.0  # imports took over a minute under load, and a sound job ended as poison; a death closes the pipe
 
 log = structlog.get_logger()
 
@@ -116,9 +116,9 @@ class Attempt:
 
     def _start(self) -> Trainer:
         self.folder.prepare(self.claim)
-        trainer = self._trainer = self.services.take_trainer()
+        trainer = self._trainer = self.services.take_trainer(self.lease.keep)
         trainer.start(self._arguments(), self.folder.log)
-        self.watchdog.heard(FIRST_WORD_S, time.monotonic())
+        self.watchdog.heard(START_S, time.monotonic())
         self.reporter.event("phase", {"phase": "loading", "trainer_pid": trainer.pid}, {"phase": "loading"})
         return trainer
 
@@ -177,7 +177,7 @@ class Attempt:
                 self._ending = Faulted(Fault.from_dict(data["fault"]))
 
     def _hear_metrics(self, row: dict[str, Any]) -> None:
-        row = {**row, "attempt": self.claim.attempt, "at": time.time()}
+        row = {**row, "attempt": self.claim.attempt, "at": time.time(), **self.services.readings()}
         best = {"metric": "nrmse", "value": row["best"], "epoch": row["best_epoch"], "baseline": row["baseline"]}
         self.reporter.event("metrics", row, {"best": best})
         self.reporter.then(lambda: self.folder.add_metrics(row))
@@ -231,6 +231,8 @@ class Attempt:
         return ending
 
     def _end_hang(self, trainer: Trainer) -> Ending:
+        self.reporter.event("warning", {"message": "the trainer has not reported in time: it is ended"})
+        self.reporter.flush_if_due()
         trainer.dump_stacks()
         died = trainer.stop(meanwhile=self.lease.keep)
         told = "it was ended" if died else "it cannot be killed: the driver holds it"

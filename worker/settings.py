@@ -54,7 +54,7 @@ class WorkerSettings(BaseSettings):
         ge=0,
         description="how often the CPU pool repeats a step of a GPU and compares, while it is idle; 0: never",
     )
-    warm_spare: bool = Field(True, description="keep one trainer process imported and waiting")
+    warm_spare: bool = Field(True, description="keep the libraries in memory, so that the next trainer starts at once")
     drain_s: float = Field(
         50.0, gt=0, description="how long a trainer may take to its checkpoint when the worker stops"
     )

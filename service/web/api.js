@@ -26,9 +26,9 @@ export async function text(path) {
 }
 
 /** GET that remembers its answer for this tab: {data, at}; while the service or Redis is away, the last one. */
-export async function known(path) {
+export async function known(path, read = get) {
   try {
-    const data = await get(path);
+    const data = await read(path);
     const entry = { data, at: Date.now() };
     remember(path, entry);
     return entry;
@@ -39,16 +39,17 @@ export async function known(path) {
   }
 }
 
-/** Every page of a list, up to `limit` rows. */
+/** Every page of a list, up to `limit` rows, as one. */
 export async function all(path, limit = 10_000) {
   const rows = [];
-  for (let after = null; rows.length < limit; ) {
+  let after = null;
+  do {
     const page = await get(path + (after ? `${path.includes("?") ? "&" : "?"}after=${after}` : ""));
     rows.push(...page.data);
-    if (!page.has_more) break;
     after = page.after;
-  }
-  return rows;
+    if (!page.has_more) break;
+  } while (rows.length < limit);
+  return { data: rows, after };
 }
 
 export const isAway = (error) => !(error instanceof Problem) || error.status === 503;

@@ -57,7 +57,7 @@ function settings(width, series, options, marks, data) {
   const few = data[0].length <= DOTS_UP_TO;
   return {
     width, height: options.height ?? HEIGHT,
-    scales: { x: { time: false }, y: { range: padded } },
+    scales: { x: { time: false, range: options.xRange }, y: { range: padded } },
     axes: [{ ...ruler, label: options.x ?? "epoch", labelSize: 20, labelFont: "12px system-ui, sans-serif", incrs: WHOLE, values: (_, ticks) => ticks.map(count) },
            { ...ruler, size: 58, values: (_, ticks) => ticks.map(number) }],
     cursor: { drag: { x: true, y: false }, points: { size: 7 } },

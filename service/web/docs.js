@@ -59,18 +59,18 @@ function operation(one, doc) {
     "article", { class: "card", id: one.id },
     h("h3", {}, h("span", { class: `method ${one.method}` }, one.method.toUpperCase()), " ", h("code", {}, one.path)),
     h("p", {}, (one.description ?? one.summary ?? "").replaceAll("`", "")),
-    one.parameters?.length > 0 && parameters(one.parameters, doc),
-    body && h("div", {}, h("h4", {}, "Body"), h("p", {}, typeNode(body)), h("pre", { class: "json", tabindex: 0, role: "region", "aria-label": "Example body" }, h("code", {}, JSON.stringify(exampleOf(body, doc), null, 2)))),
+    one.parameters?.length > 0 && parameters(`${one.method} ${one.path}`, one.parameters, doc),
+    body && h("div", {}, h("h4", {}, "Body"), h("p", {}, typeNode(body)), h("pre", { class: "json", tabindex: 0, role: "region", "aria-label": `Example body of ${one.method} ${one.path}` }, h("code", {}, JSON.stringify(exampleOf(body, doc), null, 2)))),
     h("h4", {}, "Answers"),
     h("ul", { class: "answers" }, answers.map((answer) => h("li", {}, h("strong", {}, answer.code), " ", answer.description, " ", contents(answer)))),
   ); // prettier-ignore
 }
 
-function parameters(list, doc) {
+function parameters(name, list, doc) {
   const rows = list.map((one) => h("tr", {}, h("td", {}, h("code", {}, one.name), one.required && h("span", { class: "sub" }, "required")),
-    h("td", {}, one.in), h("td", {}, typeOf(one.schema, doc)), h("td", {}, one.description ?? one.schema?.description ?? ""))); // prettier-ignore
+    h("td", {}, one.in), h("td", {}, typeOf(one.schema, doc)), h("td", {}, (one.description ?? one.schema?.description ?? "").replaceAll("`", "")))); // prettier-ignore
   const head = ["Name", "In", "Type", "Meaning"].map((name) => h("th", { scope: "col" }, name));
-  return h("div", { class: "table-box", tabindex: 0, role: "region", "aria-label": "Parameters" }, h("table", {}, h("thead", {}, h("tr", {}, head)), h("tbody", {}, rows)));
+  return h("div", { class: "table-box", tabindex: 0, role: "region", "aria-label": `Parameters of ${name}` }, h("table", {}, h("thead", {}, h("tr", {}, head)), h("tbody", {}, rows)));
 }
 
 function contents(answer) {

@@ -12,7 +12,7 @@ const WORDS = {
   fault: (d) => `Fault at step ${count(d.step)}: ${reason(d.kind)} on ${d.device ?? "its device"}`,
   handed_off: (d) => `Step ${count(d.step)} handed to the CPU pool`,
   batch_returned: (d) => `Step ${count(d.step)} ${d.ok ? `is back from ${d.device}` : "could not be computed there"} after ${seconds(d.seconds)}`,
-  requeued: (d) => `To the ${d.pool.toUpperCase()} pool: ${reason(d.fault?.kind)}`,
+  requeued: (d) => `To the ${d.pool.toUpperCase()} pool: ${isOrder(d) ? d.fault.message : reason(d.fault?.kind)}`,
   warning: (d) => d.message ?? "Warning",
   cancel_requested: () => "Cancel was asked for",
   paused: () => "Paused",
@@ -23,6 +23,8 @@ const WORDS = {
 };
 const ICONS = { fault: "fault", requeued: "fault", warning: "fault", succeeded: "succeeded", failed: "failed", cancelled: "cancelled", paused: "paused" };
 const SHOWN = 200;
+/** Nothing failed: the worker stops, or a GPU is free again. */
+const isOrder = (data) => data.fault?.kind === "stopped";
 
 export function eventLog() {
   const list = h("ol", { class: "event-log", tabindex: 0, "aria-label": "Events, newest first" });
@@ -44,8 +46,9 @@ function merged(events) {
 }
 
 function make(event) {
-  const more = event.data.message ?? event.data.fault?.message;
-  const name = ICONS[event.type];
+  const order = event.type === "requeued" && isOrder(event.data);
+  const more = event.data.message ?? (order ? null : event.data.fault?.message);
+  const name = order ? null : ICONS[event.type];
   return h(
     "li", { class: event.type },
     h("time", { title: moment(event.at) }, clock(event.at)),

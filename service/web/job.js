@@ -1,6 +1,6 @@
 // One job: tiles, learning curve, device timeline, what happened, attempts, spec, files; live until it ends.
 
-import { get, isAway, known } from "./api.js";
+import { all, get, isAway, known } from "./api.js";
 import { lineChart } from "./charts.js";
 import { calm, h, show } from "./dom.js";
 import { eventLog } from "./event_log.js";
@@ -45,7 +45,7 @@ export async function open({ id }) {
 
   draw(view, parts, "job", view.job);
   filesSoon(0);
-  const stop = view.job.finished_at && !view.stale ? () => {} : followJob(id, view.after, hear);
+  const stop = view.job.finished_at && !view.stale ? () => {} : followJob(id, view.after, hear, () => [job, ledger].forEach((soon) => soon()));
   const tick = setInterval(() => !view.job.finished_at && parts.timeline.tick(), TICK_MS);
   return {
     title: `${view.job.spec.model.name} ${shortId(id)}`,
@@ -65,7 +65,7 @@ async function first(id) {
   const types = STORY.map((type) => `type=${type}`).join("&");
   const { data: job, stale } = await known(`jobs/${id}`);
   const [events, metrics, ledger] = await Promise.all([
-    known(`jobs/${id}/events?limit=1000&${types}`), known(`jobs/${id}/metrics?max_points=2000`), known(`jobs/${id}/ledger`),
+    known(`jobs/${id}/events?limit=1000&${types}`, all), known(`jobs/${id}/metrics?max_points=2000`), known(`jobs/${id}/ledger`),
   ].map((answer) => answer.catch(orNothing))); // prettier-ignore
   return { job, stale, events: events.data.data, after: events.data.after, rows: metrics.data.data, runs: ledger.data.data };
 }

@@ -12,15 +12,15 @@ export const FINAL = new Set(["succeeded", "failed", "cancelled", "deleted"]);
 /** Every event of every job, as {job, type}; `catchUp` after each gap. Returns what ends it. */
 export const followAll = (hear, catchUp) => follow(() => "events", hear, catchUp, () => false);
 
-/** One job's events after `start`; ends by itself with the job. */
-export function followJob(jobId, start, hear) {
+/** One job's events after `start`; ends by itself with the job. `catchUp` after each gap: only progress can be missing. */
+export function followJob(jobId, start, hear, catchUp) {
   let last = start;
   const path = () => `jobs/${jobId}/events${last ? `?after=${last}` : ""}`;
   const heard = (event) => {
     if (event.id) last = event.id;
     hear(event);
   };
-  return follow(path, heard, () => {}, (event) => FINAL.has(event.type));
+  return follow(path, heard, catchUp, (event) => FINAL.has(event.type));
 }
 
 function follow(path, hear, catchUp, isLast) {
@@ -31,7 +31,10 @@ function follow(path, hear, catchUp, isLast) {
     source = new EventSource(address(path()));
     for (const type of TYPES) source.addEventListener(type, take);
     source.addEventListener("unavailable", () => connection.lost("redis"));
-    source.addEventListener("available", () => connection.works());
+    source.addEventListener("available", () => {
+      connection.works();
+      catchUp();
+    });
     source.addEventListener("open", () => {
       if (gap) catchUp();
       gap = false;

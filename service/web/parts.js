@@ -60,7 +60,7 @@ export function asTable(caption, make) {
 }
 
 export function card(title, ...children) {
-  return h("section", { class: "card", "aria-label": title }, h("h2", {}, title), ...children);
+  return h("section", { class: "card" }, h("h2", {}, title), ...children);
 }
 
 /** A button that says what it does while it does it, and what went wrong. */

@@ -1,12 +1,12 @@
 // Pools & devices: what waits, who works, and whom we trust to.
 
-import { known, post } from "./api.js";
+import { get, known, post } from "./api.js";
 import { h, show } from "./dom.js";
 import { age, many, moment, number, seconds } from "./format.js";
 import { icon } from "./icons.js";
 import { action, asTable, card, empty, table } from "./parts.js";
 
-const REFRESH_MS = 2000, LATE_S = 15, KEPT = 900;
+const REFRESH_MS = 2000, LATE_S = 15, KEPT = 900, LATELY = 100, MINUTE_S = 60;
 const TRUST = { healthy: "healthy", suspect: "fault", quarantined: "failed", unsupported: "cancelled", paused: "paused" };
 const ORDER = ["gpu", "cpu", "auto"];
 const history = []; // of this tab: the API keeps no past
@@ -15,6 +15,8 @@ export async function open() {
   const pools = h("div", { class: "pool-row" }), workers = h("div"), devices = h("div");
   const depth = await depthChart();
   const cards = new Map();
+  const waits = h("p", { class: "quiet" });
+  tellWaits(waits);
 
   async function load() {
     const [p, d] = await Promise.all([known("pools"), known("devices")]);
@@ -39,7 +41,7 @@ export async function open() {
   await load();
   const timer = setInterval(() => document.hidden || load().catch(() => {}), REFRESH_MS);
   const node = h("div", {}, h("h1", { tabindex: -1, class: "gap-below" }, "Pools & devices"), pools,
-    card("Waiting jobs, while this page is open", depth.node), card("Workers", workers), card("Devices", devices)); // prettier-ignore
+    card("Waiting jobs, while this page is open", waits, depth.node), card("Workers", workers), card("Devices", devices)); // prettier-ignore
   return {
     title: "Pools & devices",
     node,
@@ -50,9 +52,17 @@ export async function open() {
   };
 }
 
+/** Of the jobs that began lately; those that wait on are in the pools above. */
+async function tellWaits(node) {
+  const { data } = await get(`jobs?limit=${LATELY}`);
+  const waits = data.filter((job) => job.started_at).map((job) => job.durations.queued_s).sort((a, b) => a - b);
+  const at = (q) => seconds(waits[Math.min(waits.length - 1, Math.floor(q * waits.length))]);
+  if (waits.length) node.append(`Of the last ${many(waits.length, "job")}, half waited less than ${at(0.5)} in all, and 95 % less than ${at(0.95)}.`);
+}
+
 async function depthChart() {
   const { lineChart } = await import("./charts.js");
-  const chart = lineChart("Waiting jobs", [{ name: "GPU", colour: "gpu" }, { name: "CPU", colour: "cpu" }, { name: "either", colour: "ink-3" }], { height: 170, x: "seconds ago" });
+  const chart = lineChart("Waiting jobs", [{ name: "GPU", colour: "gpu" }, { name: "CPU", colour: "cpu" }, { name: "either", colour: "ink-3" }], { height: 170, x: "seconds ago", xRange: (_, from) => [Math.min(from ?? 0, -MINUTE_S), 0] });
   return {
     ...chart,
     update(entries) {
@@ -71,7 +81,7 @@ function poolCard(pool) {
     h("p", { class: "figure" }, String(pool.depth)),
     h("p", { class: "quiet" }, pool.depth ? `waiting, the oldest for ${seconds(pool.oldest_s)}` : "nothing waits"),
     pool.pool !== "auto" && h("p", {}, `${many(ready, "worker")} ready, ${pool.running} running`),
-    pool.advice && h("p", { class: "advice" }, icon("fault"), " ", pool.advice),
+    pool.advice && h("p", { class: "advice" }, icon("fault"), " ", pool.advice.split("`").map((text, i) => (i % 2 ? h("code", {}, text) : text))),
   ); // prettier-ignore
 }
 

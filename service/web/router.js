@@ -1,5 +1,7 @@
 // Addresses behind the #: which page they mean, and the change from one to the next.
 
+import { isAway } from "./api.js";
+import { connection } from "./connection.js";
 import { h, show } from "./dom.js";
 import { failure } from "./parts.js";
 
@@ -36,8 +38,8 @@ export function start(main) {
   }
 
   addEventListener("hashchange", open);
+  connection.addEventListener("back", () => page?.failed && open());
   open();
-  return open;
 }
 
 async function find(path, query) {
@@ -48,7 +50,7 @@ async function find(path, query) {
     try {
       return await open(params, query);
     } catch (error) {
-      return { title: "Not shown", node: failure(error) };
+      return { title: "Not shown", node: failure(error), failed: isAway(error) };
     }
   }
   return { title: "No such page", node: failure(new Error(`There is no page ${path}.`), h("a", { href: "#/jobs" }, "To the jobs")) };

@@ -27,9 +27,9 @@ export function timeline() {
     view.story = tell(view.job, view.runs, view.events);
     const shapes = view.mode === "steps" ? bySteps(view.story, view.job) : byTime(view.story, view.job, view.events, Date.now());
     const focused = document.activeElement?.dataset?.pin;
-    picture.replaceChildren(drawing(view.story, shapes, picture.clientWidth, { chosen: view.chosen, choose, label: summary(view) }));
+    picture.replaceChildren(drawing(view.story, shapes, picture.clientWidth, { chosen: view.chosen, choose, about: summary(view) }));
     if (focused) picture.querySelector(`[data-pin="${focused}"]`)?.focus();
-    legend.replaceChildren(...legendOf(view.story));
+    legend.replaceChildren(...legendOf(view));
     tellChosen();
     rows.refresh();
     events.refresh();
@@ -59,10 +59,11 @@ export function timeline() {
   };
 }
 
-function legendOf(story) {
-  const entries = [["gpu solid", "GPU"], ["cpu solid", "CPU"], ["moved", "batch handed over"], ["void", "computed again later"]];
-  const shown = entries.filter(([tone]) => tone !== "void" || story.runs.some((run) => run.superseded));
-  return shown.map(([tone, name]) => h("span", {}, h("i", { class: `swatch ${tone}` }), name));
+function legendOf({ story, mode }) {
+  const again = mode === "steps" && story.runs.some((run) => run.superseded);
+  const entries = [["gpu solid", "GPU"], ["cpu solid", "CPU"], mode === "time" && ["pale", "getting ready"],
+                   story.batches.length > 0 && ["moved", "batch handed over"], again && ["void", "computed again later"]]; // prettier-ignore
+  return entries.filter(Boolean).map(([tone, name]) => h("span", {}, h("i", { class: `swatch ${tone}` }), name));
 }
 
 function summary({ story, job }) {

@@ -2,6 +2,7 @@
 
 import { count, many, reason, seconds } from "./format.js";
 
+const CLOCK_S = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 43_200, 86_400];
 const TRAINS = new Set(["training", "evaluating", "recovering"]);
 
 /** Where each step was computed: exact, from the ledger. The axis goes on to the last step that is planned. */
@@ -19,7 +20,7 @@ export function bySteps(story, job) {
     ...story.moves.filter((m) => m.to && m.to !== m.from).map((m) => link(m, lane, m.resumedStep, m.resumedStep)),
   ];
   const last = Math.max(job.progress?.steps ?? 0, ...story.runs.map((run) => run.last + 1), 1);
-  return { bars, pins, links, from: 0, to: last, tick: count, unit: "training step" };
+  return { bars, pins, links, from: 0, to: last, tick: count, round: decimal, unit: "training step" };
 }
 
 /** What each device did for the job when: loading and preparing pale, training solid. `now` ends what goes on. */
@@ -41,7 +42,7 @@ export function byTime(story, job, events, now) {
   const pins = timed.map((event) => pin(event, lane(event.from), x(event.faultAt)));
   const links = timed.filter((event) => event.to && event.to !== event.from).map((event) =>
     link(event, lane, x(event.handedAt ?? event.faultAt), event.returnedAt ? x(event.returnedAt) : span));
-  return { bars, pins, links, from: 0, to: span, tick: seconds, unit: "since it was submitted" };
+  return { bars, pins, links, from: 0, to: span, tick: clockTick, round: ofClock, unit: "since submitted" };
 }
 
 function phases(attempt, events, x, span) {
@@ -59,11 +60,23 @@ function laneOf(story) {
   return (device) => index.get(device) ?? 0;
 }
 
+/** The next round distance between two ticks. */
+function decimal(raw) {
+  const size = 10 ** Math.floor(Math.log10(raw));
+  return Math.max(1, [1, 2, 5, 10].map((f) => f * size).find((step) => step >= raw));
+}
+
+const ofClock = (raw) => CLOCK_S.find((step) => step >= raw) ?? decimal(raw / 86_400) * 86_400;
+
+const clockTick = (s) => (s === 0 ? "0" : seconds(s).replace(/ 00 (s|min)$/, "").replace(/\.0 s$/, " s"));
+
 const pin = (event, lane, x) => ({ lane, x, event, tone: event.kind === "stopped" ? "calm" : "fault" });
 
 const link = (event, lane, from, to) => ({ fromLane: lane(event.from), toLane: lane(event.to), from, to, event });
 
 const steps = (run) => (run.first === run.last ? `step ${count(run.first)}` : `steps ${count(run.first)}–${count(run.last)}`);
+
+export const label = (event) => (event.back ? "back to the GPU" : reason(event.kind));
 
 /** One event in one sentence, for the line below the picture, the table and the ear. */
 export function sentence(event) {

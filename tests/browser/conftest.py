@@ -6,11 +6,15 @@ from typing import Any
 
 import pytest
 
+from jobs.job import JobState, Pool
 from tests.browser.dashboard import Dashboard, keys_file
 from tests.conftest import wait_until
-from tests.stack import Stack, make_data
+from tests.stack import Stack, make_data, tiny
 
 ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+PATIENCE_S = 240.0  # importing torch on a busy machine takes its time
+EPOCHS = 12
+FAULT_STEP = 7
 WORKERS = ("reaper-1", "cpu-1", "gpu-1", "batch-1")
 
 
@@ -35,9 +39,26 @@ def stack(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     stack.start("api")
     for name in WORKERS:
         stack.start(name)
-    wait_until(lambda: "listens" in (folder / "api.log").read_text(), 60)
+    wait_until(lambda: "listens" in (folder / "api.log").read_text(), PATIENCE_S)
     yield stack
     stack.close()
+
+
+@pytest.fixture(scope="session")
+def drilled(stack: Stack) -> str:
+    """A job on the stand-in GPU that runs out of memory at one step; not waited for."""
+    wait_until(lambda: stack.fleet.ready(Pool.GPU), PATIENCE_S)
+    drill = [{"kind": "oom", "step": FAULT_STEP, "times": 2}]
+    return stack.submit(tiny(EPOCHS, placement="gpu", drill=drill, tags=("group:pair",)), owner="admin")
+
+
+@pytest.fixture(scope="session")
+def pair(stack: Stack, drilled: str) -> tuple[str, str]:
+    """It and another one, both succeeded."""
+    other = stack.submit(tiny(2, seed=1, tags=("group:pair",)), owner="admin")
+    for job_id in (drilled, other):
+        assert stack.wait(job_id, PATIENCE_S).state is JobState.SUCCEEDED
+    return drilled, other
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.stack import Stack
 
-PATIENCE_MS = 60_000
+PATIENCE_MS = 120_000
 
 
 @dataclass

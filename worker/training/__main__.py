@@ -8,11 +8,11 @@ import faulthandler
 import json
 import os
 import signal
+import socket
 import sys
 import traceback
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from worker.training.errors import (
     SpecCannotRun,
     UserCodeFailed,
 )
+from worker.training.nursery import wait_to_be_born, warm_up
 from worker.training.orphan import die_with_parent
 from worker.training.protocol import Channel, PipeClosed, inherited
 from worker.training.reports import START_S, PipeReports, Reports, TerminalReports
@@ -71,16 +72,18 @@ def main(argv: list[str] | None = None) -> int:
     if hasattr(signal, "SIGUSR1"):
         faulthandler.register(signal.SIGUSR1, all_threads=True)
     args = parse(argv)
-    if args.channel is None:
+    if args.parent is None:
         return end(TerminalReports(folder_of(args) / "metrics.jsonl"), args)
     die_with_parent(args.parent)
-    return wait_warm(inherited(args.channel))
+    if args.nursery is None:
+        warm_up()
+        return await_orders(inherited(args.channel))
+    channel = wait_to_be_born(socket.socket(fileno=args.nursery), args.parent)
+    return await_orders(channel) if channel else 0
 
 
-def wait_warm(channel: Channel) -> int:
-    """The spare's life: import what is slow, wait for orders, run them. The device is untouched until then."""
-    for slow in SLOW_TO_IMPORT:
-        import_module(slow)
+def await_orders(channel: Channel) -> int:
+    """A trainer's life: wait for orders, run them. The device is untouched until then."""
     try:
         while not (orders := channel.poll(timeout_s=3600.0)):
             pass
@@ -243,9 +246,17 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         "--audit-every-s", type=float, default=0.0, help="have the CPU pool repeat a step so often; 0: never"
     )
     parser.add_argument("--channel", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--nursery", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--parent", type=int, help=argparse.SUPPRESS)
     return parser.parse_args(argv)
 
 
+def leave(status: int) -> None:
+    """At once: the interpreter would take seconds to clear away all that was imported."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -18,6 +18,7 @@ from worker.training.build import Built, Shape, build
 from worker.training.capture import Captured, CapturedStep
 from worker.training.device import Device, device_of
 from worker.training.drill import Driller
+from worker.training.fast import launch_few
 from worker.training.order import Schedule, shifts
 from worker.training.state import TrainingState, lr_factor
 from worker.training.step import Stepper
@@ -114,6 +115,8 @@ def assemble(
         lambda: CapturedStep(stepper, cast(ResidentBatches, train), schedule, data.train.max_shift > 0),
         why_not_captured(spec, built, train),
     )
+    if captured.why_not is not None:
+        launch_few(built.model)
     return Parts(
         spec, data, device, built, state, stepper, driller, schedule, train, validation, captured, augment,
         may_compile and captured.why_not is None,
