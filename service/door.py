@@ -1,5 +1,8 @@
 """The door: what of a spec can be refused before anything runs. Knows names and shapes, not the recordings."""
 
+from contextlib import suppress
+
+from jobs.alert import Network, may_be_told, networks_of, split
 from jobs.datasets import Source
 from jobs.errors import SpecRefused, UnknownJob
 from jobs.job import JobState
@@ -12,6 +15,7 @@ def admit(spec: JobSpec, backend: Backend) -> tuple[Source, ...]:
     settings = backend.settings
     if spec.drill and not settings.allow_drills:
         raise SpecRefused("drills are switched off", "/drill", hint="the operator allows them by EEGQ_ALLOW_DRILLS=1")
+    _alerts(spec, networks_of(settings.alert_networks))
     _user_code(spec, allowed=settings.user_code is not None)
     if ":" not in spec.model.name:
         backend.catalogue.check(spec.model, *shape(spec))
@@ -43,6 +47,16 @@ def _user_code(spec: JobSpec, *, allowed: bool) -> None:
     if custom and not allowed:
         hint = "the operator mounts a folder of my_models.py and my_steps.py by EEGQ_USER_CODE"
         raise SpecRefused("code of one's own is switched off", custom[0], hint=hint)
+
+
+def _alerts(spec: JobSpec, allowed: tuple[Network, ...]) -> None:
+    """Addresses that are numbers; what a name stands for is looked at each time something is sent."""
+    for i, alert in enumerate(spec.alerts):
+        host = str(split(alert.url).hostname)
+        with suppress(ValueError):
+            if not may_be_told("127.0.0.1" if host == "localhost" else host, allowed):
+                hint = "the operator allows networks that are not public by EEGQ_ALERT_NETWORKS"
+                raise SpecRefused(f"{host} is not a public address", f"/alerts/{i}/url", hint=hint)
 
 
 def _init(init: Init, backend: Backend) -> None:

@@ -4,6 +4,7 @@ Works on a state that is already back at the step's beginning. Knows no queue an
 """
 
 import gc
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from worker.devices.classify import classify
 from worker.devices.sticky import is_sticky
 from worker.training import handoff
 from worker.training.errors import DeviceFault, JobFault
+from worker.training.fit import advice, memory_of
 from worker.training.parts import Parts
 from worker.training.reports import Reports
 
@@ -28,6 +30,7 @@ class Recovery:
     def __init__(self, parts: Parts, folder: Path, reports: Reports) -> None:
         self._parts, self._folder, self._reports = parts, folder, reports
         self._moved: list[int] = []
+        self._short_of_memory: int | None = None
 
     def fault_of(self, error: Exception, k: int) -> Fault:
         """Raises DeviceFault or JobFault where the step cannot be saved on this device."""
@@ -53,6 +56,8 @@ class Recovery:
             raise JobFault(Fault(FaultKind.DIVERGED, fault.message, k, fault.device, TRY))
         if fault.kind in REPEATABLE and self._repeat(k):
             return parts.device.name, ""
+        if fault.kind is FaultKind.OUT_OF_MEMORY:
+            self._must_fit(fault, k)
         if not self._may_move(fault, k):
             raise DeviceFault(fault)
         self._reports.tell("fault", fault=fault.to_dict())
@@ -72,6 +77,13 @@ class Recovery:
             self.fault_of(error, k)
             return False
         return int(self._parts.state.step) == k + 1
+
+    def _must_fit(self, fault: Fault, k: int) -> None:
+        """Two batches in a row that fit not even an empty cache: the next ones will not either."""
+        last, self._short_of_memory = self._short_of_memory, k
+        if last == k - 1:
+            hint = advice(fault.message, self._parts.schedule.batch_size, memory_of(self._parts.device.torch))
+            raise DeviceFault(replace(fault, kind=FaultKind.TOO_LARGE, hint=hint))
 
     def _run_here(self, fault: Fault, k: int) -> str:
         if not handoff.run_here(self._parts, k):

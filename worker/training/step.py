@@ -43,7 +43,7 @@ class Stepper:
         self._remember()
         self._probe("forward")
         with self._autocast():
-            loss = self._loss(self._forward(x).reshape(-1).float(), y)
+            loss = self._loss(self._forward(x).reshape(-1).to(y.dtype), y)
         self._probe("backward")
         self._backward(loss)
         self._probe("optimizer")
