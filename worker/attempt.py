@@ -83,7 +83,8 @@ class Attempt:
                            services.settings.stay_s)  # fmt: skip
         self.reporter = Reporter(services.store, services.ledger, claim)
         self.handoffs = HandOffs(claim, self.folder, services.volume, services.tickets, services.bell)
-        self.audits = Audits(claim, services.device, self.folder, services.volume, services.tickets, services.bell)
+        self.audits = Audits(claim, services.device, self.folder, services.volume, services.tickets, services.bell,
+                             services.fleet)  # fmt: skip
         self.watchdog = Watchdog()
         self._ordered: tuple[Order, float] | None = None
         self._ending: Ending | None = None
