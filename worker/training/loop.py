@@ -130,8 +130,17 @@ class Loop:
     def _commit(self, done: int, device: str, reason: str = "") -> None:
         """Steps up to `done` are part of the run."""
         if done > self.k:
-            self.reports.tell("commit", first=self.k, last=done - 1, device=device, reason=reason)
+            self.reports.tell(
+                "commit", first=self.k, last=done - 1, device=device, reason=reason, digest=self._digest_at(done)
+            )
         self.k = done
+
+    def _digest_at(self, done: int) -> str:
+        """Of the state at an epoch's end, where the run promises to give the same bits again; else empty."""
+        parts = self.parts
+        if not parts.spec.training.deterministic or done % parts.schedule.steps_per_epoch:
+            return ""
+        return checkpoint.digest_of(parts.state.tensors(), checkpoint.fingerprint(parts.device.kind, True))
 
     def _pace(self, step_s: float) -> None:
         """As many steps a window as a quarter of a second holds."""
