@@ -17,6 +17,7 @@ from jobs.failover import Fail, Requeue, decide
 from jobs.fault import Fault, FaultKind
 from jobs.job import Checkpoint, Claim, JobState, Order, Pool
 from jobs.spec import Placement
+from worker.audits import Audits
 from worker.devices.classify import classify_exit, confirm
 from worker.devices.kernel_log import hints
 from worker.handoff import HandOffs
@@ -82,6 +83,7 @@ class Attempt:
                            services.settings.stay_s)  # fmt: skip
         self.reporter = Reporter(services.store, services.ledger, claim)
         self.handoffs = HandOffs(claim, self.folder, services.volume, services.tickets, services.bell)
+        self.audits = Audits(claim, services.device, self.folder, services.volume, services.tickets, services.bell)
         self.watchdog = Watchdog()
         self._ordered: tuple[Order, float] | None = None
         self._ending: Ending | None = None
@@ -130,6 +132,9 @@ class Attempt:
             if closed:
                 return self._after_its_end(trainer)
             self.handoffs.collect(self.reporter, trainer)
+            if (wrong := self.audits.collect(self.reporter, trainer)) is not None:
+                trainer.stop(term_grace_s=0, meanwhile=self.lease.keep)
+                return Faulted(wrong)
             self.reporter.flush_if_due()
             self._pass_orders(trainer)
             if self.watchdog.expired(time.monotonic()):
@@ -158,6 +163,8 @@ class Attempt:
                 self._hear_checkpoint(data, trainer)
             case "ticket":
                 self.handoffs.send(data, self.reporter, trainer)
+            case "audit":
+                self.audits.send(data, trainer)
             case "fault":
                 self._hear_batch_fault(Fault.from_dict(data["fault"]))
             case "warning" | "hello":
@@ -170,7 +177,7 @@ class Attempt:
                 self._ending = Faulted(Fault.from_dict(data["fault"]))
 
     def _hear_metrics(self, row: dict[str, Any]) -> None:
-        row = {**row, "attempt": self.claim.attempt, "at": time.time()}
+        row = {**row, "attempt": self.claim.attempt, "at": time.time(), **self.services.readings()}
         best = {"metric": "nrmse", "value": row["best"], "epoch": row["best_epoch"], "baseline": row["baseline"]}
         self.reporter.event("metrics", row, {"best": best})
         self.reporter.then(lambda: self.folder.add_metrics(row))
@@ -203,6 +210,8 @@ class Attempt:
 
     def _after_its_end(self, trainer: Trainer) -> Ending:
         status = trainer.wait(self.lease.keep)
+        if isinstance(self._ending, Succeeded):
+            return self._after_its_audit(trainer, self._ending)
         if self._ending is not None:
             return self._ending
         if status is None:
@@ -211,6 +220,15 @@ class Attempt:
             status, trainer.last_words(), killed_for_memory=trainer.was_killed_for_memory(),
             accelerator=self.services.settings.pool is Pool.GPU, device=self.services.device,
         ))  # fmt: skip
+
+    def _after_its_audit(self, trainer: Trainer, ending: Succeeded) -> Ending:
+        """No result is handed in before the last audit has been heard."""
+        while self.audits.waiting:
+            if (wrong := self.audits.collect(self.reporter, trainer)) is not None:
+                return Faulted(wrong)
+            self.lease.keep()
+            time.sleep(LOOK_WHILE_MOVING_S)
+        return ending
 
     def _end_hang(self, trainer: Trainer) -> Ending:
         self.reporter.event("warning", {"message": "the trainer has not reported in time: it is ended"})
@@ -228,13 +246,18 @@ class Attempt:
             str(self.folder.path / "spec.json"), "--device", self.services.device, "--folder", str(self.folder.path),
             "--runs", str(settings.runs), "--data", str(settings.data), "--cache", str(settings.cache),
             "--threads", str(self.services.threads), "--fence", str(self.claim.fence),
+            "--memory-gib", str(settings.memory_gib),
         ]  # fmt: skip
         if job.checkpoint:
             arguments += ["--checkpoint", str(settings.runs / job.checkpoint.path)]
+        if settings.pool is Pool.GPU:
+            arguments += ["--audit-every-s", str(settings.audit_every_s)]
         if self.services.compiler_works():
             arguments.append("--compile")
         if settings.user_code:
             arguments += ["--user-code", str(settings.user_code)]
+        if settings.cache_gib:
+            arguments += ["--cache-gib", str(settings.cache_gib)]
         return arguments
 
     # --- settle ---------------------------------------------------------------------------------------------------
@@ -247,7 +270,7 @@ class Attempt:
         while True:
             try:
                 if isinstance(ending, Faulted) and not blamed:
-                    self.services.blame_device(ending.fault)
+                    self.services.blame_device(ending.fault, self.claim.job.id)
                     blamed = True
                 if self.reporter.flush():
                     self._settle(ending)

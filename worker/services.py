@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from celery import Celery
 
@@ -90,6 +91,14 @@ class Services:
         if self.settings.pool is not Pool.GPU:
             return False
         return any(row.get("capability") == "compile" and row["ok"] for row in self.fleet.tests(self.device))
+
+    def readings(self) -> dict[str, Any]:
+        """Memory, temperature and power of the device as of the worker's last beat, `device_` before their names."""
+        try:
+            info = self.fleet.info(self.name)
+        except StoreUnavailable:
+            return {}
+        return {f"device_{name}": value for name, value in info.get("readings", {}).items()}
 
     def blame_device(self, fault: Fault, job_id: str = "") -> None:
         """The breaker hears of a fault on this worker's accelerator, unless the job kills every device it is given."""

@@ -16,7 +16,7 @@ from worker.training.protocol import Channel, PipeClosed, pair
 
 TERM_GRACE_S = 10.0
 KILL_GRACE_S = 30.0
-LAST_WORDS = 4000
+LAST_WORDS = 16_000  # the stacks that faulthandler writes are long
 
 
 def nothing() -> None:

@@ -12,7 +12,7 @@ if health and health ~= 'healthy' then return {} end
 
 promote()
 
-local gpu_beats = redis.call('ZCOUNT', P .. 'workers:gpu', now, '+inf') > 0
+local gpu_beats = ready_gpus() > 0
 
 local function fits(id, from)
   if from == 'auto' and pool == 'cpu' and gpu_beats then

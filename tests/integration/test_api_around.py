@@ -89,13 +89,24 @@ def test_a_dataset_that_was_just_put_there_is_found(api, folder):
 def test_a_preflight_is_asked_for_and_read(api, client):
     assert api.get("/datasets/demo/preflight").status_code == 404
     assert api.post("/datasets/demo/preflight").json()["state"] == "queued"
-    assert client.llen("bq:cpu.batch") == 1
+    assert client.llen("bq:errands") == 1
     preflights = Errands(client, ErrandKind.PREFLIGHT)
     asked = preflights.start("demo")
     assert asked.about["sources"] == [{"release": "demo", "path": "demo"}]
     preflights.finish("demo", {"counts": {"kept": 1}, "mean": float("nan")})
     found = api.get("/datasets/demo/preflight").json()
     assert (found["state"], found["report"]) == ("done", {"counts": {"kept": 1}, "mean": None})
+
+
+def test_the_page_of_a_preflight_is_shown_as_a_document_of_nobody(api, folder):
+    assert api.get("/datasets/demo/preflight.html").status_code == 404
+    page = folder / "runs" / "preflights" / "demo" / "preflight.html"
+    page.parent.mkdir(parents=True)
+    page.write_text("<!doctype html><h1>Preflight</h1>")
+    answer = api.get("/datasets/demo/preflight.html")
+    assert answer.text == page.read_text()
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "sandbox" in answer.headers["content-security-policy"]
 
 
 def test_models_are_listed_with_what_they_need(api):
@@ -114,7 +125,7 @@ def test_a_submission_is_built_once_and_downloaded(api, store, client, folder):
     submission = answer.json()
     assert (answer.status_code, submission["state"]) == (202, "queued")
     assert api.post("/submissions", json={"challenge1": one, "challenge2": two}).json()["id"] == submission["id"]
-    assert client.llen("bq:cpu.batch") == 1
+    assert client.llen("bq:errands") == 1
     zip_url = submission["urls"]["zip"]
     assert api.get(zip_url).status_code == 409
     submissions = Errands(client, ErrandKind.SUBMISSION)
@@ -132,7 +143,7 @@ def test_a_failed_submission_is_built_again(api, store, client):
     Errands(client, ErrandKind.SUBMISSION).fail(submission["id"], "the disk is full")
     assert api.get(submission["urls"]["self"]).json()["error"] == "the disk is full"
     assert api.post("/submissions", json={"challenge1": one}).json()["state"] == "queued"
-    assert client.llen("bq:cpu.batch") == 2
+    assert client.llen("bq:errands") == 2
 
 
 def test_a_submission_takes_only_fitting_jobs_that_succeeded(api, store):

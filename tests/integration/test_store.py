@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from jobs.device import DeviceHealth, Health
 from jobs.errors import IdempotencyConflict, LedgerGap, QuotaExceeded, StaleFence, UnknownJob, WrongState
 from jobs.fault import Fault, FaultKind
 from jobs.fleet import Fleet
@@ -203,6 +204,7 @@ def moved_to_the_cpu(store) -> Claim:
     store.requeue(claim(store, Pool.GPU), Placement.CPU, LOST, crashed=True)
     again = claim(store, Pool.CPU)
     store.publish(again, Checkpoint(5, "p", ""))
+    store.report(again, 1, [("phase", {"phase": "training"}, {"phase": "training"})])
     return again
 
 
@@ -222,6 +224,30 @@ def test_a_moved_job_stays_while_another_waits_for_the_gpu_or_works_on_it(store,
     other = claim(store, Pool.GPU)
     assert store.beat(moved, 30, stay_s=0) is None
     store.settle(other, JobState.SUCCEEDED)
+    assert store.beat(moved, 30, stay_s=0) is Order.MOVE_UP
+
+
+def test_a_moved_job_stays_while_no_gpu_is_believed_healthy(store, client):
+    moved, fleet = moved_to_the_cpu(store), Fleet(client)
+    fleet.beat("g", Pool.GPU, True, {"device": "cuda:0"})
+    fleet.change("cuda:0", lambda _: DeviceHealth("cuda:0", Health.SUSPECT))
+    assert store.beat(moved, 30, stay_s=0) is None
+    fleet.change("cuda:0", lambda _: DeviceHealth("cuda:0"))
+    assert store.beat(moved, 30, stay_s=0) is Order.MOVE_UP
+
+
+def test_a_moved_job_stays_until_it_is_past_the_step_that_failed(store, client):
+    submit(store)
+    fallen = claim(store, Pool.GPU)
+    Ledger(client).commit(fallen, 0, 24, "cuda:0")
+    store.publish(fallen, Checkpoint(20, "p", ""))
+    store.requeue(fallen, Placement.CPU, LOST, crashed=True)
+    moved = claim(store, Pool.CPU)
+    store.report(moved, 1, [("phase", {"phase": "training"}, {"phase": "training"})])
+    Fleet(client).beat("g", Pool.GPU, True, {})
+    store.publish(moved, Checkpoint(25, "p", ""))
+    assert store.beat(moved, 30, stay_s=0) is None
+    store.publish(moved, Checkpoint(26, "p", ""))
     assert store.beat(moved, 30, stay_s=0) is Order.MOVE_UP
 
 

@@ -265,3 +265,11 @@ def test_the_kernels_log_tells_broken_hardware_from_a_crash(line, kind):
 def test_the_kernels_log_does_not_blame_a_card_for_the_hosts_memory():
     fault = classify_exit(-9, "", killed_for_memory=True, accelerator=True, device="cuda:0")
     assert confirm(fault, judge(["NVRM: Xid (PCI:0000:44:00): 79, GPU has fallen off the bus."])) == fault
+
+
+def test_the_stacks_that_python_prints_do_not_hide_what_was_said():
+    stacks = "Fatal Python error: Aborted\n\nThread 0x1:\n  File x\n\nExtension modules: numpy (total: 1)\n"
+    said = classify_exit(-6, "terminate called: boom\n" + stacks, killed_for_memory=False, accelerator=True, device="d")
+    assert said.message == "the trainer died (SIGABRT): terminate called: boom"
+    bare = classify_exit(-6, stacks, killed_for_memory=False, accelerator=True, device="d")
+    assert bare.message == "the trainer died (SIGABRT): Fatal Python error: Aborted"

@@ -166,7 +166,9 @@ def _in_doubt(kind: FaultKind, error_name: str) -> bool:
 
 def _telling(text: str) -> tuple[str, FaultKind | None]:
     """The line that says what happened and what it means; without one, the last line."""
-    lines = [line.strip() for line in text.splitlines() if line.strip() and not TRAILER.match(line.strip())]
+    own = re.split(r"^(?=Fatal Python error)", text, maxsplit=1, flags=re.M)
+    said = own[0] if own[0].strip() else own[-1][:300].partition("\n")[0]  # faulthandler's stacks say where, not what
+    lines = [line.strip() for line in said.splitlines() if line.strip() and not TRAILER.match(line.strip())]
     for line in lines:
         if (kind := _of_line(line)) is not None:
             return line[:300], kind

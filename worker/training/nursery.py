@@ -14,7 +14,16 @@ from importlib import import_module
 from worker.training.orphan import die_with_parent
 from worker.training.protocol import Channel, inherited
 
-SLOW = ("torch._dynamo", "braindecode.models", "worker.data.prepare", "worker.export.results")  # seconds each
+# Seconds each; torch's optimizers import its compiler at their first call.
+SLOW = (
+    "braindecode.models",
+    "torch._dynamo",
+    "torch._inductor",
+    "worker.data.prepare",
+    "worker.training.loop",
+    "worker.export.charts",
+    "worker.export.results",
+)
 
 
 def warm_up() -> None:
