@@ -94,7 +94,7 @@ def curves(model: str, seed: int, epochs: int, root: Path, device: str) -> dict[
     """Validation NRMSE after each epoch of the same job with the fast path on and off."""
     row: dict[str, Any] = {"model": model, "seed": seed, "epochs": epochs}
     for name, fast in (("fast", True), ("plain", False)):
-        spec = spec_of("EEGNet", epochs=15, optimizer="adamw", lr=2e-3, fast_path=fast).model_copy(
+        spec = spec_of(model, epochs=epochs, optimizer="adamw", lr=2e-3, fast_path=fast).model_copy(
             update={"seed": seed}
         )
         notes = Notes()
