@@ -1,6 +1,7 @@
 """How long a claim takes with many jobs pending: `python -m benchmarks.claims`.
 
-Seen from a worker (a round trip, with `appendfsync always`) and inside Redis (the script alone).
+Seen from a worker (a round trip, with `appendfsync always`), inside Redis (the script alone), and beside a bare SET:
+what a round trip to the disk costs here and now.
 """
 
 import argparse
@@ -8,7 +9,9 @@ import json
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from jobs.connection import connect
 from jobs.job import Pool
@@ -22,19 +25,29 @@ def measure(pending: int, owners: int, claims: int) -> dict:
     client = connect(server.url)
     store = JobStore(client)
     store.open()
+    client.config_set("appendfsync", "no")  # while the queue is filled
     for i in range(pending):
         store.submit(tiny(1, priority=i % 3), owner=f"owner-{i % owners}")
-    trips = []
+    client.config_set("appendfsync", "always")
     client.config_resetstat()
-    for _ in range(claims):
-        started = time.perf_counter()
-        store._run("claim", Pool.CPU, "w", "cpu", 30_000, "")
-        trips.append(1000 * (time.perf_counter() - started))
+    pairs = [
+        (timed(lambda: store._run("claim", Pool.CPU, "w", "cpu", 30_000, "")), timed(lambda: client.set("bare", 1)))
+        for _ in range(claims)
+    ]
+    trips, bare = zip(*pairs, strict=True)
     inside = client.info("commandstats")["cmdstat_evalsha"]["usec_per_call"] / 1000
     server.stop()
     return {"pending": pending, "owners": owners, "claims": claims, "script_mean_ms": round(inside, 3),
             "round_trip_p50_ms": round(statistics.median(trips), 3),
-            "round_trip_p99_ms": round(sorted(trips)[int(0.99 * len(trips))], 3)}  # fmt: skip
+            "round_trip_p99_ms": round(sorted(trips)[int(0.99 * len(trips))], 3),
+            "bare_set_p50_ms": round(statistics.median(bare), 3),
+            "claim_over_set_p50_ms": round(statistics.median(c - s for c, s in pairs), 3)}  # fmt: skip
+
+
+def timed(call: Callable[[], Any]) -> float:
+    started = time.perf_counter()
+    call()
+    return 1000 * (time.perf_counter() - started)
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """How fast recordings come from BIDS folders into the store, against MNE reading the same files once.
 
-    python benchmarks/data_build.py [--subjects 12] [--events-from ROOT ...] [--budget-gib 8] [--save]
+    python benchmarks/data_build.py [--subjects 12] [--events-from ROOT ...] [--budget-gib 8] [--data PLACE] [--save]
 
 The store's side does more than the reading: it digests the content, checks every channel, writes and syncs the
 result, cuts and splits the windows. Both sides count the start of the processes that read; on a busy machine the
@@ -28,10 +28,11 @@ from machine import facts, save
 
 def main() -> None:
     options = _options()
-    folder = Path(tempfile.mkdtemp(dir=options.folder))
+    folder = Path(tempfile.mkdtemp(dir=options.data and options.data.parent))
     try:
-        data = folder / "data"
-        _simulate(data, options)
+        data = options.data or folder / "data"
+        if not data.exists():
+            _simulate(data, options)
         files = sorted(data.glob("*/sub-*/eeg/*contrastChangeDetection*_eeg.bdf"))
         result = _measure_all(data, folder / "cache", files, options)
     finally:
@@ -135,7 +136,7 @@ def _timed(side) -> dict[str, float]:  # type: ignore[no-untyped-def]
 
     def watch() -> None:
         while not done.wait(0.05):
-            peak[0] = max(peak[0], sum(_own_memory_mb(pid) for pid in _descendants(os.getpid())))
+            peak[0] = max(peak[0], sum(memory_mb(pid, "RssAnon") for pid in descendants(os.getpid())))
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -145,7 +146,7 @@ def _timed(side) -> dict[str, float]:  # type: ignore[no-untyped-def]
     return {"seconds": seconds, "cpu_s": cpu_s, "peak_mb": peak[0]}
 
 
-def _descendants(pid: int) -> list[int]:
+def descendants(pid: int) -> list[int]:
     try:
         children = [int(c) for c in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
         for task in Path(f"/proc/{pid}/task").iterdir():
@@ -153,15 +154,16 @@ def _descendants(pid: int) -> list[int]:
     except OSError:
         return []
     children = sorted(set(children))
-    return children + [below for child in children for below in _descendants(child)]
+    return children + [below for child in children for below in descendants(child)]
 
 
-def _own_memory_mb(pid: int) -> float:
+def memory_mb(pid: int, key: str) -> float:
+    """RssAnon: what is no file's; VmRSS: the mapped pages of files too."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
         return 0.0
-    return sum(int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon")) / 1024
+    return sum(int(line.split()[1]) for line in status.splitlines() if line.startswith(f"{key}:")) / 1024
 
 
 def _simulate(data: Path, options: argparse.Namespace) -> None:
@@ -180,7 +182,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--events-from", type=Path, nargs="+", default=[])
     parser.add_argument("--budget-gib", type=float, default=8.0)
-    parser.add_argument("--folder", type=Path, help="where to put the recordings and the store (default: temporary)")
+    parser.add_argument("--data", type=Path, help="recordings, simulated where they are not there yet, and kept")
     parser.add_argument("--save", action="store_true", help="write benchmarks/results/")
     return parser.parse_args()
 

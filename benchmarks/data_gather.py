@@ -1,6 +1,6 @@
 """How many windows a second reach a training loop: WindowIndex.gather against braindecode's windows on disk.
 
-    python benchmarks/data_gather.py [--subjects 12] [--batch 128] [--seconds 5] [--save]
+    python benchmarks/data_gather.py [--subjects 12] [--batch 128] [--seconds 5] [--repeats 5] [--data PLACE] [--save]
 
 Both sides read the same simulated recordings (129 channels, 100 Hz, BDF), give random batches of Challenge 1 windows
 as contiguous (B, 129, 200) float32 microvolts, and run in processes of their own, alternating, in one call, with a
@@ -21,16 +21,15 @@ from pathlib import Path
 import numpy as np
 from machine import facts, peak_mb, save
 
-REPEATS = 5
-
 
 def main() -> None:
     options = _options()
     with tempfile.TemporaryDirectory() as folder:
-        data, cache = Path(folder) / "data", Path(folder) / "cache"
-        _simulate(data, options.subjects)
+        data, cache = options.data or Path(folder) / "data", Path(folder) / "cache"
+        if not data.exists():
+            _simulate(data, options.subjects)
         rates: dict[str, list[dict[str, float]]] = {name: [] for name in SIDES}
-        for _ in range(REPEATS):
+        for _ in range(options.repeats):
             for name in SIDES:
                 rates[name].append(_in_own_process(name, data, cache, options.batch, options.seconds))
     result = _summary(rates, options)
@@ -165,7 +164,7 @@ def _summary(rates: dict[str, list[dict[str, float]]], options: argparse.Namespa
     return {
         "machine": facts(),
         "batch": options.batch,
-        "repeats": REPEATS,
+        "repeats": options.repeats,
         "median": median,
         "gather_over_best_braindecode": round(median["gather"]["windows_per_s"] / best, 1),
         "slab_over_best_braindecode": round(median["slab"]["windows_per_s"] / best, 1),
@@ -178,6 +177,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--subjects", type=int, default=12)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--data", type=Path, help="recordings, simulated where they are not there yet, and kept")
     parser.add_argument("--save", action="store_true", help="write benchmarks/results/")
     return parser.parse_args()
 

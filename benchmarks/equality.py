@@ -97,7 +97,9 @@ def curves(seed: int, root: Path, device: str) -> dict[str, Any]:
             update={"seed": seed}
         )
         with tempfile.TemporaryDirectory() as folder:
-            progress = Loop(parts_of(spec, root, device), Path(folder), 1, TerminalReports()).run()
+            progress = Loop(
+                parts_of(spec, root, device), Path(folder), 1, TerminalReports(Path(folder) / "metrics.jsonl")
+            ).run()
         row[name] = progress.best
     return row
 

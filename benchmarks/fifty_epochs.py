@@ -27,23 +27,30 @@ from worker.training.parts import assemble  # noqa: E402
 
 
 class Notes:
-    """Keeps what is told, with the time of it."""
+    """Keeps what is told, with the time of it, and confirms every checkpoint, as a supervisor does."""
 
     def __init__(self) -> None:
         self.told: list[tuple[float, str, dict[str, Any]]] = []
+        self._orders: list[dict[str, Any]] = []
 
     def tell(self, type: str, next_within_s: float = 0.0, **fields: Any) -> None:
         self.told.append((time.monotonic(), type, fields))
+        if type == "checkpoint":
+            self._orders.append({"type": "published", "step": fields["step"]})
 
     def orders(self) -> list[dict[str, Any]]:
-        return []
+        orders, self._orders = self._orders, []
+        return orders
 
     def answer(self, step: int, timeout_s: float) -> dict[str, Any] | None:
         return None
 
 
 def main() -> None:
-    options = parse()
+    print(json.dumps(measure(parse())), flush=True)
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         data = synthetic(Path(folder), options.windows, options.validation)
         training = {"epochs": options.epochs, "batch_size": options.batch_size}
@@ -54,8 +61,11 @@ def main() -> None:
         ready, notes = time.monotonic(), Notes()
         progress = Loop(parts, Path(folder), 1, notes).run()
         ended = time.monotonic()
-    print(json.dumps(vars(options) | {"device": parts.device.description, "best": progress.best}
-                     | durations(notes, began, ready, ended, parts.captured.why_not)))  # fmt: skip
+    return (
+        vars(options)
+        | {"device": parts.device.description, "fast": parts.built.fast, "best": progress.best}
+        | durations(notes, began, ready, ended, parts.captured.why_not)
+    )
 
 
 def durations(notes: Notes, began: float, ready: float, ended: float, why_not: str | None) -> dict[str, Any]:
@@ -66,7 +76,7 @@ def durations(notes: Notes, began: float, ready: float, ended: float, why_not: s
     return {
         "upload_and_build_s": round(ready - began, 2),
         "first_epoch_s": round(epochs[0] - ready, 2),
-        "median_epoch_s": round(median(b - a for a, b in pairwise(epochs)), 3),
+        "median_epoch_s": round(median([b - a for a, b in pairwise(epochs)] or [epochs[0] - ready]), 3),
         "compile_s": round(compile_s, 1),
         "loop_s": round(ended - ready, 2),
         "loop_without_compiling_s": round(ended - ready - compile_s, 2),
@@ -75,7 +85,7 @@ def durations(notes: Notes, began: float, ready: float, ended: float, why_not: s
     }
 
 
-def parse() -> argparse.Namespace:
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--model", default="EEGNeX")
@@ -84,7 +94,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--validation", type=int, default=7_000)
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--compile", action="store_true")
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def peak_mb() -> float:
 
 def save(name: str, result: dict[str, Any]) -> str:
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}-{date.today().isoformat()}-cpu{facts()['cores']}.json"
+    path = RESULTS / f"{date.today().isoformat()}-{name}-cpu{facts()['cores']}.json"
     path.write_text(json.dumps(result, indent=2) + "\n")
     return path.name
 

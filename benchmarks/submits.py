@@ -62,8 +62,10 @@ async def flood(stack: Stack, posts: int, keys: int, seed: int) -> dict:
 
 async def speed(stack: Stack, pending: int, posts: int) -> dict:
     """New jobs with `pending` others in the queue: one at a time, then AT_ONCE."""
+    stack.client.config_set("appendfsync", "no")  # while the queue is filled
     for i in range(pending - stack.store.count(JobState.QUEUED)):
         stack.store.submit(tiny(1), owner=f"owner-{i % 10}")
+    stack.client.config_set("appendfsync", "always")
     async with api(stack) as client:
         await post(client, None, Counter())
         alone = [await timed(client) for _ in range(posts)]

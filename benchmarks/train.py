@@ -1,10 +1,10 @@
-"""Training windows per second, side by side in one run: the start kit's loop, an AMP loop with loader workers,
-braindecode's EEGRegressor, and eegq's engine. The data path is part of every figure.
+"""Training windows per second, side by side in one run: the start kit's loop, the original's loop with four loader
+workers (fp16 AMP on a GPU), braindecode's EEGRegressor, and eegq's engine. The data path is part of every figure.
 
-    python benchmarks/train.py --device cuda:0 --out results/
-    python benchmarks/train.py --device cpu --models EEGNeX --budget-s 300
+    python benchmarks/train.py --device cuda:0 --out results/train.jsonl
+    python benchmarks/train.py --device cpu --models EEGNeX --batches 32 --out results/train.jsonl
 
-Every case runs in turns with the others; the figure is the median of its rounds. One JSON line a case, a table last.
+Every loop runs in turns with the others; the figure is the median of its rounds. One JSON line a loop, a table last.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,26 +25,39 @@ warnings.filterwarnings("ignore")
 import torch  # noqa: E402
 from torch.utils.data import DataLoader, Dataset  # noqa: E402
 
+from benchmarks import floor  # noqa: E402
+from benchmarks.machine import facts  # noqa: E402
 from jobs.datasets import scan, select  # noqa: E402
 from jobs.spec import JobSpec  # noqa: E402
 from worker.data.prepare import Prepared, prepare  # noqa: E402
 from worker.data.simulate import simulate  # noqa: E402
 from worker.training.capture import TABLE_ROWS, Captured  # noqa: E402
 from worker.training.device import device_of  # noqa: E402
-from worker.training.parts import Parts, assemble  # noqa: E402
+from worker.training.fast import launch_few  # noqa: E402
+from worker.training.parts import Parts, assemble, set_flags  # noqa: E402
 
 MODELS = ("EEGNeX", "EEGNet", "ShallowFBCSPNet", "Deep4Net", "EEGConformer")
 ROUNDS = 3
 ROUND_S = 3.0
 
-Round = Callable[[], float]  # runs for about ROUND_S, returns windows per second
+
+@dataclass(frozen=True)
+class Pace:
+    """Of this process. Processor time counts all its threads: the fairer figure where others use the machine too."""
+
+    windows_per_s: float
+    windows_per_processor_s: float
+
+
+Round = Callable[[], Pace]  # runs for about ROUND_S
 
 
 def main() -> None:
     options = parse()
     with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        simulate(root / "data" / "bench", subjects=options.subjects, runs=2, trials=48, rest_s=30, seed=1)
+        root = options.folder or Path(folder)
+        if not (root / "data" / "bench").exists():
+            simulate(root / "data" / "bench", subjects=options.subjects, runs=2, trials=48, rest_s=30, seed=1)
         rows = [row for case in cases(options) for row in measure(case, root, options)]
     for row in rows:
         print(f"{row['model']:16} {row['batch']:4}  {row['loop']:28} {row.get('windows_per_s', row.get('error'))}"
@@ -53,10 +66,8 @@ def main() -> None:
 
 def cases(options: argparse.Namespace) -> Iterator[tuple[str, int]]:
     for model in options.models:
-        yield model, 128
-    for batch in (32, 512):
-        if "EEGNeX" in options.models and not options.quick:
-            yield "EEGNeX", batch
+        for batch in options.batches:
+            yield model, batch
 
 
 def measure(case: tuple[str, int], root: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -70,40 +81,64 @@ def measure(case: tuple[str, int], root: Path, options: argparse.Namespace) -> l
     data = prepare(spec, select(scan(root / "data"), spec.dataset), root / "data", root / "cache")
     loops: dict[str, Round | str] = {}
     for name, make in loops_of(spec, data, root, options.device).items():
+        if options.loops and name not in options.loops:
+            continue
         try:
             loops[name] = make()
         except Exception as error:  # noqa: BLE001 - a loop that cannot run is a row of the table
             loops[name] = f"{type(error).__name__}: {error}"[:200]
-    figures: dict[str, list[float]] = {name: [] for name, loop in loops.items() if not isinstance(loop, str)}
-    for _ in range(ROUNDS):
+    figures: dict[str, list[Pace]] = {name: [] for name, loop in loops.items() if not isinstance(loop, str)}
+    for _ in range(options.rounds):
         for name in list(figures):
             figures[name].append(loops[name]())  # type: ignore[operator]
-    base = statistics.median(figures["start kit"])
+    base = middle(figures["start kit"])
     rows = []
     for name, loop in loops.items():
         row: dict[str, Any] = {"model": model, "batch": batch, "loop": name, "device": options.device}
         if isinstance(loop, str):
             row["error"] = loop
         else:
-            value = statistics.median(figures[name])
-            row |= {"windows_per_s": round(value, 1), "times_start_kit": round(value / base, 2),
-                    "rounds": [round(f, 1) for f in figures[name]]}  # fmt: skip
+            row |= row_of(figures[name], base)
+            if name.startswith("eegq") and "off" not in name:
+                row["of_floor"] = round(
+                    row["windows_per_s"] / floor.floor_windows_per_s(model, options.device, batch), 3
+                )
         rows.append(row)
         say(row, options.out)
     return rows
+
+
+def middle(paces: list[Pace]) -> Pace:
+    return Pace(
+        statistics.median(p.windows_per_s for p in paces), statistics.median(p.windows_per_processor_s for p in paces)
+    )
+
+
+def row_of(paces: list[Pace], base: Pace) -> dict[str, Any]:
+    """Medians, and how many times the base's."""
+    pace = middle(paces)
+    return {
+        "windows_per_s": round(pace.windows_per_s, 1),
+        "times_start_kit": round(pace.windows_per_s / base.windows_per_s, 2),
+        "windows_per_processor_s": round(pace.windows_per_processor_s, 1),
+        "times_by_processor_time": round(pace.windows_per_processor_s / base.windows_per_processor_s, 2),
+        "rounds": [round(p.windows_per_s, 1) for p in paces],
+    }
 
 
 def loops_of(spec: JobSpec, data: Prepared, root: Path, device: str) -> dict[str, Callable[[], Round]]:
     gpu = device.startswith("cuda")
     plain = spec.model_copy(update={"training": spec.training.model_copy(update={"fast_path": False})})
     fp32 = spec.model_copy(update={"training": spec.training.model_copy(update={"precision": "fp32"})})
+    plain_fp32 = plain.model_copy(update={"training": plain.training.model_copy(update={"precision": "fp32"})})
     loops: dict[str, Callable[[], Round]] = {"start kit": lambda: start_kit(spec, root, device)}
-    if gpu:
-        loops["AMP, 4 loader workers"] = lambda: start_kit(spec, root, device, workers=4, amp=True)
+    original = "original, AMP, 4 workers" if gpu else "original, 4 workers"
+    loops[original] = lambda: start_kit(spec, root, device, workers=4, amp=gpu)
     loops["braindecode EEGRegressor"] = lambda: regressor(spec, root, device)
     loops["eegq, fast path off"] = lambda: eegq(plain, data, device)
     loops["eegq"] = lambda: eegq(spec, data, device)
     if gpu:
+        loops["eegq, fast path off, fp32, eager"] = lambda: eegq(plain_fp32, data, device, captured=False)
         loops["eegq, fp32, eager"] = lambda: eegq(fp32, data, device, captured=False)
         loops["eegq, fp32"] = lambda: eegq(fp32, data, device)
         loops["eegq, compiled"] = lambda: eegq(spec, data, device, compiled=True)
@@ -167,7 +202,7 @@ def start_kit(spec: JobSpec, root: Path, device: str, workers: int = 0, amp: boo
 
     batches = forever(loader)
     step(next(batches))
-    return lambda: timed(lambda: step(next(batches)), spec.training.batch_size, device)
+    return as_torch_comes(lambda: timed(lambda: step(next(batches)), spec.training.batch_size, device))
 
 
 def regressor(spec: JobSpec, root: Path, device: str) -> Round:
@@ -186,7 +221,19 @@ def regressor(spec: JobSpec, root: Path, device: str) -> Round:
         net.train_step((batch[0].float(), batch[1].float().unsqueeze(1)))["loss"].item()
 
     step()
-    return lambda: timed(step, spec.training.batch_size, device)
+    return as_torch_comes(lambda: timed(step, spec.training.batch_size, device))
+
+
+def as_torch_comes(once: Round) -> Round:
+    """Under torch's own settings, whatever the engine has set for its loops."""
+
+    def with_defaults() -> Pace:
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = True
+        torch.backends.cudnn.benchmark = False
+        return once()
+
+    return with_defaults
 
 
 def eegq(spec: JobSpec, data: Prepared, device: str, captured: bool = True, compiled: bool = False) -> Round:
@@ -194,6 +241,7 @@ def eegq(spec: JobSpec, data: Prepared, device: str, captured: bool = True, comp
     parts = assemble(spec, data, device_of(device))
     if not captured:
         parts = replace(parts, captured=Captured(parts.captured._make, "switched off"))
+        launch_few(parts.built.model)
     k = run(parts, 0, 4)
     if compiled and (why_not := parts.captured.compile(parts.stepper)):
         raise RuntimeError(why_not)
@@ -202,11 +250,15 @@ def eegq(spec: JobSpec, data: Prepared, device: str, captured: bool = True, comp
     def window() -> None:
         at[0] = run(parts, at[0], at[0] + size)
 
+    def with_its_settings() -> Pace:
+        set_flags(spec, parts.device)
+        return timed(window, spec.training.batch_size * size, device)
+
     started = time.monotonic()
     at[0] = run(parts, at[0], at[0] + 4)
     size = max(1, min(TABLE_ROWS, int(0.25 / ((time.monotonic() - started) / 4))))
     window()
-    return lambda: timed(window, spec.training.batch_size * size, device)
+    return with_its_settings
 
 
 def run(parts: Parts, first: int, last: int) -> int:
@@ -216,17 +268,18 @@ def run(parts: Parts, first: int, last: int) -> int:
     return last
 
 
-def timed(step: Callable[[], None], windows: int, device: str) -> float:
-    """Windows per second over about ROUND_S."""
+def timed(step: Callable[[], None], windows: int, device: str) -> Pace:
+    """Over about ROUND_S."""
     if device.startswith("cuda"):
         torch.cuda.synchronize()
-    started, n = time.perf_counter(), 0
+    started, processor, n = time.perf_counter(), time.process_time(), 0
     while time.perf_counter() - started < ROUND_S:
         step()
         n += 1
     if device.startswith("cuda"):
         torch.cuda.synchronize()
-    return n * windows / (time.perf_counter() - started)
+    n_windows = n * windows
+    return Pace(n_windows / (time.perf_counter() - started), n_windows / (time.process_time() - processor))
 
 
 def forever(loader: Any) -> Iterator[Any]:
@@ -238,7 +291,7 @@ def say(row: dict[str, Any], out: Path | None) -> None:
     line = json.dumps(row)
     print(line, flush=True)
     if out is not None:
-        with open(out / "train.jsonl", "a") as file:
+        with open(out, "a") as file:
             file.write(line + "\n")
 
 
@@ -248,12 +301,14 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--models", nargs="+", default=list(MODELS))
     parser.add_argument("--subjects", type=int, default=24)
     parser.add_argument("--budget-s", type=float, default=420.0)
-    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--batches", nargs="+", type=int, default=[128])
+    parser.add_argument("--folder", type=Path, help="keep the simulated recordings there, or take them from there")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--loops", nargs="+", help="only these")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     name = torch.cuda.get_device_name() if options.device.startswith("cuda") else "cpu"
-    facts = {"torch": torch.__version__, "threads": torch.get_num_threads(), "device": options.device, "name": name}
-    say(facts, options.out)
+    say(facts() | {"threads": torch.get_num_threads(), "device": options.device, "name": name}, options.out)
     return options
 
 

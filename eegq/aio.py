@@ -46,6 +46,9 @@ class AsyncClient:
     async def leaderboard(self) -> Any:
         return await self.send(calls.get("leaderboard"))
 
+    async def alert_secret(self, anew: bool = False) -> str:
+        return await self.send(calls.alert_secret(anew))
+
     async def send(self, call: Call[T]) -> T:
         return await tenacity.AsyncRetrying(**transport.retry_options(call, self.retry_for_s))(self._send_once, call)
 

@@ -81,6 +81,9 @@ class AsyncJobs:
     async def artifacts(self, job_id: str) -> builtins.list[JSON]:
         return await self._client.send(calls.job_artifacts(job_id))
 
+    async def alerts(self, job_id: str) -> builtins.list[JSON]:
+        return await self._client.send(calls.job_alerts(job_id))
+
     async def read(self, job_id: str, name: str) -> bytes:
         return await self._client.send(calls.read_artifact(job_id, name))
 
@@ -99,6 +102,9 @@ class AsyncDatasets:
 
     async def preflight(self, name: str, task: Any = "challenge1") -> JSON:
         return await self._client.run(calls.preflight_until_done(name, task))
+
+    async def download_page(self, name: str, to: str | Path = "preflight.html") -> Path:
+        return await self._client.download(calls.preflight_page_path(name), Path(to))
 
 
 class AsyncSubmissions:

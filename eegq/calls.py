@@ -132,6 +132,10 @@ def read_artifact(job_id: str, name: str) -> Call[bytes]:
     return Call("GET", artifact_path(job_id, name), lambda response: response.content)
 
 
+def job_alerts(job_id: str) -> Call[list[JSON]]:
+    return Call("GET", f"/v1/jobs/{job_id}/alerts", _rows)
+
+
 # --- what surrounds them ------------------------------------------------------------------------------------------
 
 
@@ -141,6 +145,12 @@ def get(path: str) -> Call[Any]:
 
 def get_rows(path: str) -> Call[list[JSON]]:
     return Call("GET", f"/v1/{path}", _rows)
+
+
+def alert_secret(anew: bool = False) -> Call[str]:
+    """What signs the alerts of one's jobs. Another one each time `anew` is sent, so that is not repeated."""
+    method = "POST" if anew else "GET"
+    return Call(method, "/v1/alerts/secret", lambda response: response.json()["secret"], repeatable=not anew)
 
 
 def create_submission(jobs: Mapping[str, str | None]) -> Call[JSON]:
@@ -154,6 +164,10 @@ def submission_zip_path(submission_id: str) -> str:
 
 def ask_preflight(name: str, task: Any) -> Call[JSON]:
     return Call("POST", f"/v1/datasets/{name}/preflight", _json, body={"task": task})
+
+
+def preflight_page_path(name: str) -> str:
+    return f"/v1/datasets/{name}/preflight.html"
 
 
 def upload_weights(name: str, content: bytes) -> Call[JSON]:

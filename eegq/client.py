@@ -52,6 +52,10 @@ class Client:
     def leaderboard(self) -> Any:
         return self.send(calls.get("leaderboard"))
 
+    def alert_secret(self, anew: bool = False) -> str:
+        """What signs the alerts of one's jobs (eegq.alerts.read checks it); `anew` makes another one."""
+        return self.send(calls.alert_secret(anew))
+
     def send(self, call: Call[T]) -> T:
         """Sends one call, again where it may be repeated and did not get through."""
         return tenacity.Retrying(**transport.retry_options(call, self.retry_for_s))(self._send_once, call)

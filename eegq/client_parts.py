@@ -94,6 +94,10 @@ class Jobs:
         """Name, size and address of everything the job made."""
         return self._client.send(calls.job_artifacts(job_id))
 
+    def alerts(self, job_id: str) -> builtins.list[JSON]:
+        """What was or is to be told of the job, to whom, and how the last try went."""
+        return self._client.send(calls.job_alerts(job_id))
+
     def read(self, job_id: str, name: str) -> bytes:
         """An artefact's bytes."""
         return self._client.send(calls.read_artifact(job_id, name))
@@ -115,6 +119,10 @@ class Datasets:
     def preflight(self, name: str, task: Any = "challenge1") -> JSON:
         """Has a worker look through the recordings and waits for its report. Raises ErrandFailed."""
         return self._client.run(calls.preflight_until_done(name, task))
+
+    def download_page(self, name: str, to: str | Path = "preflight.html") -> Path:
+        """The last preflight's report, as a page with pictures."""
+        return self._client.download(calls.preflight_page_path(name), Path(to))
 
 
 class Submissions:

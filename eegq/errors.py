@@ -9,6 +9,7 @@ EegqError
 ├── JobCancelled           … was cancelled
 ├── WaitTimeout            … was not done in time
 ├── ErrandFailed           a submission or a preflight could not be made
+├── NotGenuine             an alert that the service did not sign
 └── ApiError               the service answered with a problem (RFC 9457)
     ├── Unauthorized (401)  Forbidden (403)  NotFound (404)  Conflict (409)
     ├── TooLarge (413)      Invalid (400, 415, 422)
@@ -72,6 +73,10 @@ class WaitTimeout(EegqError):
 
 class ErrandFailed(EegqError):
     """A submission or a preflight could not be made; the text is the worker's reason."""
+
+
+class NotGenuine(EegqError):
+    """An alert that the service did not sign, or signed too long ago."""
 
 
 class ApiError(EegqError):

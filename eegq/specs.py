@@ -10,6 +10,7 @@ from typing import Any
 from eegq.errors import UsageError
 
 Spec = dict[str, Any]
+ALERT_FORMATS = ("json", "text", "slack")
 
 
 def read(source: str | None) -> Spec:
@@ -49,6 +50,17 @@ def with_seeds(spec: Spec, seeds: str | None, group: str | None) -> Iterator[Spe
         yield {**tagged, "seed": seed}
 
 
+def with_alerts(spec: Spec, alerts: Sequence[str]) -> Spec:
+    """`spec` with one more alert for each `https://…` or `text=https://…`. Raises UsageError."""
+    added = []
+    for alert in alerts:
+        form, _, url = alert.partition("=") if alert.partition("=")[0] in ALERT_FORMATS else ("json", "", alert)
+        if not url.startswith(("https://", "http://")):
+            raise UsageError(f"--alert {alert}: write it as https://… or {'|'.join(ALERT_FORMATS)}=https://…")
+        added.append({"url": url, "format": form})
+    return {**spec, "alerts": [*spec.get("alerts", []), *added]} if added else spec
+
+
 def group_tag(group: str) -> str:
     return f"group:{group}"
 
@@ -76,11 +88,11 @@ def resolved(spec: Spec) -> Spec:
 
 
 def differences(specs: Sequence[Spec]) -> list[str]:
-    """Paths of the fields in which the specs differ, `seed` and `tags` left out."""
+    """Paths of the fields in which the specs differ; `seed`, `tags` and `alerts` change no result and are left out."""
     flat = [dict(_flatten(spec)) for spec in specs]
     paths = sorted({path for row in flat for path in row})
     apart = [path for path in paths if len({json.dumps(row.get(path)) for row in flat}) > 1]
-    return [path for path in apart if path != "seed" and not path.startswith("tags")]
+    return [path for path in apart if path != "seed" and not path.startswith(("tags", "alerts"))]
 
 
 def field_of(spec: Spec, path: str) -> Any:

@@ -136,7 +136,6 @@ def _start_workers(options: UpOptions, children: Children, env: dict[str, str]) 
         _worker(children, f"worker-cpu-{number}", "cpu", cpu)
     _worker(children, "worker-batch", "batch", cpu)
     _worker(children, "worker-errand", "errand", cpu)
-    _worker(children, "worker-errand", "errand", cpu)
     children.start("reaper", _module("worker.reaper"), env)
     if options.stand_in_gpu:
         _stand_in(children, env)

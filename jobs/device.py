@@ -20,7 +20,7 @@ class Health(StrEnum):
 
 
 OPENS_AT_ONCE = {FaultKind.DEVICE_LOST, FaultKind.HARDWARE, FaultKind.HANG, FaultKind.WRONG_RESULT}
-BLAMES_THE_JOB = {FaultKind.OUT_OF_MEMORY, FaultKind.HOST_MEMORY}
+BLAMES_THE_JOB = {FaultKind.OUT_OF_MEMORY, FaultKind.TOO_LARGE, FaultKind.HOST_MEMORY}
 BLAMABLE = {Scope.BATCH, Scope.DEVICE}
 FIRST_RETEST_S, LAST_RETEST_S = 30.0, 1800.0
 CALM_S = 6 * 3600.0  # healthy for so long, the wait starts at the first length again

@@ -6,6 +6,7 @@ Knows the names of the worker's tasks, not their code.
 from celery import Celery
 from kombu.exceptions import OperationalError
 
+from jobs.audit import AuditTicket
 from jobs.batch import BatchTicket
 from jobs.errands import ErrandKind
 from jobs.errors import StoreUnavailable
@@ -15,6 +16,7 @@ from jobs.spec import Placement
 
 RUN_JOB = "worker.tasks.run_job"
 RUN_BATCH = "worker.tasks.run_batch"
+RUN_AUDIT = "worker.tasks.run_audit"
 EXPECT_BATCHES = "worker.tasks.expect_batches"
 RUN_ERRAND = {
     ErrandKind.SUBMISSION: "worker.tasks.build_submission",
@@ -71,6 +73,9 @@ class Bell:
 
     def ticket(self, ticket: BatchTicket) -> None:
         self._send(RUN_BATCH, [ticket.to_dict()], CPU_BATCH_QUEUE)
+
+    def audit(self, ticket: AuditTicket) -> None:
+        self._send(RUN_AUDIT, [ticket.to_dict()], CPU_BATCH_QUEUE)
 
     def expect(self, job_id: str) -> None:
         """Batches of this job may come: the lane makes ready for them."""

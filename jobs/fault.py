@@ -16,6 +16,7 @@ class Scope(StrEnum):
 
 class FaultKind(StrEnum):
     OUT_OF_MEMORY = "out_of_memory"  # the device's memory, after one clean retry
+    TOO_LARGE = "too_large"  # a batch never fits the device's memory
     NON_FINITE = "non_finite"
     KERNEL_FAILED = "kernel_failed"  # one operation failed; the context lives
     CONTEXT_LOST = "context_lost"
@@ -39,6 +40,7 @@ class FaultKind(StrEnum):
 
 SCOPE = {
     FaultKind.OUT_OF_MEMORY: Scope.BATCH,
+    FaultKind.TOO_LARGE: Scope.DEVICE,
     FaultKind.NON_FINITE: Scope.BATCH,
     FaultKind.KERNEL_FAILED: Scope.BATCH,
     FaultKind.CONTEXT_LOST: Scope.DEVICE,

@@ -56,6 +56,12 @@ class Fleet:
             if r
         ]
 
+    def info(self, name: str) -> dict[str, Any]:
+        """What a worker said of itself at its last beat; empty where that was too long ago."""
+        with away_is_unavailable():
+            text = self._redis.hget(keys.worker(name), "info")
+        return json.loads(text) if text else {}
+
     def ready(self, pool: Pool) -> int:
         """How many workers of the pool beat and may take work."""
         with away_is_unavailable():

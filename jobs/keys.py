@@ -6,6 +6,7 @@ job:{id}                 hash    the job (fields: jobs/store.py)                
 job:{id}:attempts        list    one JSON object an attempt                                   until deleted
 job:{id}:events          stream  what happened, capped at 10,000                              7 days past the end
 job:{id}:ledger          list    runs of steps: who computed them                             7 days past the end
+job:{id}:alerts          hash    one JSON object a delivery: what is told, and how it went     7 days past the last
 events                   stream  (job, type) of every job, capped at 10,000                   for ever
 jobs                     zset    every job id by creation time (ms)                           for ever
 jobs:{state}             zset    the same, by state                                           for ever
@@ -21,10 +22,13 @@ workers:{pool}           zset    worker names by expiry of their beat (ms), read
 worker:{name}            hash    what a worker says of itself                                 60 s past its last beat
 devices                  set     ids of devices ever seen                                     for ever
 device:{id}              hash    DeviceHealth and the last tests                              for ever
-ticket:{id}              hash    a batch ticket's state and answer                            1 h
+ticket:{id}              hash    a batch's or an audit's ticket: state and answer             1 h
+tickets                  zset    ids of unanswered tickets by deadline (ms)                   1 h
+alerts                   zset    deliveries by when they are to be tried (ms)                  while not empty
+alert_secrets            hash    owner -> what signs this owner's alerts                      for ever
 datasets                 hash    registered name -> JSON list of sources                      for ever
 errand:{kind}:{id}       hash    a submission.zip or a dataset's preflight: state, report     30 days
-counts:{what}            hash    totals for Prometheus: steps by device and outcome, requeues  for ever
+counts:{what}            hash    totals for Prometheus: steps, requeues, alerts                for ever
 unfiled                  set     ended job ids whose run folder does not say so yet            while not empty
 reaper                   string  when a reaper last ran (ms)                                  for ever
 """
@@ -38,10 +42,12 @@ ALL_JOBS = PREFIX + "jobs"
 ALL_EVENTS = PREFIX + "events"
 DEVICES = PREFIX + "devices"
 DATASETS = PREFIX + "datasets"
+ALERT_SECRETS = PREFIX + "alert_secrets"
 LEASES = PREFIX + "leases"
 UNFILED = PREFIX + "unfiled"
 STEP_COUNTS = PREFIX + "counts:steps"
 REQUEUE_COUNTS = PREFIX + "counts:requeues"
+ALERT_COUNTS = PREFIX + "counts:alerts"
 
 
 def job(job_id: str) -> str:
@@ -58,6 +64,10 @@ def events(job_id: str) -> str:
 
 def ledger(job_id: str) -> str:
     return f"{PREFIX}job:{job_id}:ledger"
+
+
+def alerts(job_id: str) -> str:
+    return f"{PREFIX}job:{job_id}:alerts"
 
 
 def in_state(state: str) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 import redis
 
 from jobs.connection import Scripts
+from jobs.store import occasions
 
 
 class Restore:
@@ -38,6 +39,7 @@ def _fields(record: dict[str, Any]) -> dict[str, str]:
     fields |= {"spec": json.dumps(spec), "placement": spec["placement"], "gpu_wait_ms": int(spec["gpu_wait_s"] * 1000),
                "place": f"{-spec['priority'] * 1e13 + created_ms:.0f}",
                "next_step": (record["checkpoint"] or {}).get("step", 0)}  # fmt: skip
+    fields["alerts"] = occasions(spec) or None
     return {name: str(value) for name, value in _known(fields).items()}
 
 

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
 from pydantic import Strict as Uncoerced
 
+from jobs.alert import Alert
+
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="a registered name, never a path")]
 JobId = Annotated[str, Field(pattern=r"^job_[0-9a-z]{16}$")]
 Label = Annotated[str, Field(min_length=1, max_length=128)]
@@ -332,7 +334,8 @@ class JobSpec(Strict):
     max_hours: Positive | None = Field(None, le=24 * 30, description="wall time of training after which the job fails")
     tags: tuple[Label, ...] = Field((), max_length=32)
     metadata: dict[Label, Annotated[str, Field(max_length=512)]] = Field({}, max_length=32)
-    drill: tuple[Drill, ...] = Field((), max_length=64)
+    alerts: tuple[Alert, ...] = Field((), max_length=4, description="who is told of its end and of failovers")
+    drill: tuple[Drill, ...] = Field((), max_length=512)
 
     @property
     def windows(self) -> EventWindows | FixedWindows:

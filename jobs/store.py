@@ -69,7 +69,7 @@ class JobStore:
         answer, what = self._run(
             "submit", new_job_id(), owner, body, json.dumps(list(sources)), spec.priority, spec.placement,
             max_active, idempotency_key, digest, parent_id, int(spec.gpu_wait_s * 1000),
-            resumes,
+            resumes, occasions(spec.model_dump(mode="json", include={"alerts"})),
         )  # fmt: skip
         if answer == "conflict":
             raise IdempotencyConflict(f"this Idempotency-Key belongs to {what}, which has another body")
@@ -205,6 +205,11 @@ class JobStore:
         """From now on the job resumes at this checkpoint. Raises StaleFence."""
         self._fenced(claim, self._run("checkpoint", claim.job.id, claim.fence, json.dumps(asdict(checkpoint))))
 
+    def audited(self, claim: Claim, checkpoint: Checkpoint) -> None:
+        """Where the job goes back to if its device is found to compute wrongly. Raises StaleFence."""
+        text = json.dumps(asdict(checkpoint))
+        self._fenced(claim, self._run("checkpoint", claim.job.id, claim.fence, text, "audited"))
+
     def settle(
         self, claim: Claim, state: JobState, error: Fault | None = None, artifacts: dict[str, Any] | None = None
     ) -> None:
@@ -216,7 +221,7 @@ class JobStore:
     def requeue(
         self, claim: Claim, pool: Placement, fault: Fault, *, crashed: bool = False, delay_s: float = 0.0
     ) -> None:
-        """Gives the job back. Raises StaleFence."""
+        """Gives the job back at its last checkpoint, after wrong numbers the last audited one. Raises StaleFence."""
         answer = self._run(
             "requeue", claim.job.id, claim.fence, pool, int(delay_s * 1000), int(crashed), json.dumps(fault.to_dict())
         )
@@ -244,6 +249,12 @@ class JobStore:
         jitter, lease_ms = secrets.randbelow(1000) / 1000, int(lease_s * 1000)
         what, *ids = self._run("reap", lease_ms, min(OUTAGE_MS, lease_ms), LOSS_BUDGET, jitter)
         return ids if what == "reaped" else []
+
+
+def occasions(spec: dict[str, Any]) -> str:
+    """What each of a spec's alerts is told of, for the scripts; empty where there is none."""
+    told = [alert["on"] for alert in spec.get("alerts") or ()]
+    return json.dumps(told) if told else ""
 
 
 def new_job_id() -> str:

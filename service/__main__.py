@@ -1,12 +1,14 @@
 """`python -m service`: the API on EEGQ_HOST:EEGQ_PORT. `python -m service add-key NAME` makes another key."""
 
 import argparse
+import resource
 import sys
 
 import uvicorn
 
 from service.app import create_app
 from service.auth import Scope, add_key, ensure_keys_file
+from service.patience import PatientProtocol
 from service.settings import Auth, Settings
 
 SHUTDOWN_S = 3  # streams of events never end by themselves
@@ -21,10 +23,16 @@ def main() -> None:
         print(f"added to {settings.keys.resolve()}", file=sys.stderr)
         return
     _say_where(settings, made)
+    _as_many_connections_as_allowed()
     uvicorn.run(
         create_app(settings), host=settings.host, port=settings.port, access_log=False, log_level="warning",
-        timeout_graceful_shutdown=SHUTDOWN_S, server_header=False,
+        timeout_graceful_shutdown=SHUTDOWN_S, server_header=False, http=PatientProtocol, ws="none",
     )  # fmt: skip
+
+
+def _as_many_connections_as_allowed() -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _say_where(settings: Settings, made: bool) -> None:

@@ -16,6 +16,7 @@ from jobs.errands import ErrandKind, Errands
 from jobs.errors import StoreUnavailable
 from jobs.fleet import Fleet
 from jobs.ledger import Ledger
+from jobs.outbox import Outbox
 from jobs.registry import Registry
 from jobs.store import JobStore
 from service import errors
@@ -27,6 +28,7 @@ from service.hub import EventHub
 from service.journal import log_as_json
 from service.metrics import HttpTimes, StoreCollector
 from service.routes import (
+    alerts,
     datasets,
     events,
     health,
@@ -45,7 +47,9 @@ from service.settings import Auth, Settings
 from service.shelf import Shelf
 from service.weights import WeightsFolder
 
-ROUTERS = (jobs, job_parts, events, leaderboard, pools, datasets, models, submissions, weights, session, health)
+ROUTERS = (
+    jobs, job_parts, events, alerts, leaderboard, pools, datasets, models, submissions, weights, session, health,
+)  # fmt: skip
 DESCRIPTION = """Trains EEG models from a queue, on GPUs that may fail: what fails there goes on on the CPU.
 
 Every address is also there under `/v1`. Errors are problem+json (RFC 9457)."""
@@ -55,7 +59,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     settings = settings or Settings()
     backend = build_backend(settings)
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(StoreCollector(backend.store, backend.fleet, settings.lease_s))
+    registry.register(StoreCollector(backend.store, backend.fleet, backend.outbox, settings.lease_s))
     app = FastAPI(
         title="eegq", version="1", description=DESCRIPTION, docs_url=None, redoc_url=None,
         lifespan=_lifespan,
@@ -86,6 +90,7 @@ def build_backend(settings: Settings) -> Backend:
         store=store,
         ledger=Ledger(client),
         fleet=Fleet(client),
+        outbox=Outbox(client),
         registry=registry,
         submissions=Errands(client, ErrandKind.SUBMISSION),
         preflights=Errands(client, ErrandKind.PREFLIGHT),

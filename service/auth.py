@@ -32,6 +32,10 @@ class Caller:
     def has(self, scope: Scope) -> bool:
         return scope in self.scopes or Scope.ADMIN in self.scopes
 
+    def knows(self, owner: str) -> bool:
+        """May read what is nobody else's business: one's own alerts and what signs them."""
+        return owner == self.owner or Scope.ADMIN in self.scopes
+
     def may_change(self, owner: str) -> bool:
         """One's own things; an admin's key changes everybody's."""
         return Scope.ADMIN in self.scopes or (Scope.SUBMIT in self.scopes and owner == self.owner)

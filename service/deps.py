@@ -12,6 +12,7 @@ from jobs.dispatch import Bell
 from jobs.errands import Errands
 from jobs.fleet import Fleet
 from jobs.ledger import Ledger
+from jobs.outbox import Outbox
 from jobs.registry import Registry
 from jobs.store import JobStore
 from service.auth import COOKIE, Caller, Keys, Scope
@@ -32,6 +33,7 @@ class Backend:
     store: JobStore
     ledger: Ledger
     fleet: Fleet
+    outbox: Outbox
     registry: Registry
     submissions: Errands
     preflights: Errands

@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 
 from jobs.fleet import Fleet
 from jobs.job import Job, JobState
+from jobs.outbox import Outbox
 from jobs.store import JobStore
 
 POOLS = ("gpu", "cpu", "auto")
@@ -31,8 +32,8 @@ class HttpTimes:
 
 
 class StoreCollector(Collector):
-    def __init__(self, store: JobStore, fleet: Fleet, lease_s: float) -> None:
-        self._store, self._fleet, self._lease_s = store, fleet, lease_s
+    def __init__(self, store: JobStore, fleet: Fleet, outbox: Outbox, lease_s: float) -> None:
+        self._store, self._fleet, self._outbox, self._lease_s = store, fleet, outbox, lease_s
 
     def describe(self) -> list[Metric]:
         """Empty, so that registering does not ask Redis."""
@@ -54,6 +55,10 @@ class StoreCollector(Collector):
         for reason, n in self._fleet.requeue_counts().items():
             requeues.add_metric([reason], n)
         yield requeues
+        alerts = CounterMetricFamily("eegq_alerts_total", "Deliveries of alerts, by how they ended", labels=["state"])
+        for ending, n in self._outbox.counts().items():
+            alerts.add_metric([ending], n)
+        yield alerts
         lease = GaugeMetricFamily("eegq_lease_age_seconds", "Since the beat of the running job silent for longest")
         lease.add_metric([], self._fleet.oldest_beat_s(self._lease_s) or 0.0)
         yield lease

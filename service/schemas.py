@@ -12,6 +12,7 @@ from jobs.device import Health
 from jobs.fault import Fault, FaultKind, Scope
 from jobs.job import Attempt, Job, JobState, Outcome, Pool
 from jobs.spec import JobSpec, Placement
+from service.auth import Caller
 from service.numbers import FiniteJson, Number
 
 
@@ -252,8 +253,11 @@ class PoolView(BaseModel):
     advice: str | None = Field(None, description="what to do where nothing will run")
 
 
-def job_view(job: Job, root: str = "") -> JobView:
-    """The resource, as of the job's last change: the same revision gives the same bytes."""
+def job_view(job: Job, root: str, caller: Caller) -> JobView:
+    """The resource, as of the job's last change: the same revision gives the same bytes.
+
+    Alerts are shown to those alone who know the owner's secrets: the address of a channel is one.
+    """
     last = job.attempts[-1] if job.attempts else None
     now = job.updated_at
     return JobView(
@@ -267,7 +271,7 @@ def job_view(job: Job, root: str = "") -> JobView:
         started_at=job.started_at,
         finished_at=job.finished_at,
         estimated_finish=_estimated_finish(job),
-        spec=job.spec,
+        spec=job.spec if caller.knows(job.owner) else job.spec.model_copy(update={"alerts": ()}),
         seed=job.spec.seed,
         tags=job.spec.tags,
         metadata=job.spec.metadata,
@@ -297,7 +301,7 @@ def job_view(job: Job, root: str = "") -> JobView:
 
 def urls(job_id: str, root: str = "") -> dict[str, str]:
     here = f"{root}/jobs/{job_id}"
-    parts = ("events", "metrics", "logs", "ledger", "checkpoints", "artifacts", "cancel", "retry")
+    parts = ("events", "metrics", "logs", "ledger", "checkpoints", "artifacts", "alerts", "cancel", "retry")
     return {"self": here, **{part: f"{here}/{part}" for part in parts}}
 
 

@@ -4,8 +4,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from jobs.alert import networks_of
 
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
@@ -33,7 +35,16 @@ class Settings(BaseSettings):
     keys: Path = Field(Path(".eegq/keys.json"), description="API keys, 0600, made at the first start")
     max_active_jobs: int = Field(1000, description="queued and running jobs of one owner; 0: no limit")
     requests_per_s: float = Field(200.0, description="of one key, with a burst of twice as many; 0: no limit")
-    max_streams: int = Field(256, description="clients that may follow events at once")
+    alert_networks: str = Field(
+        "", description="networks that are not public and may be told alerts all the same: 10.0.0.0/8,192.168.1.7"
+    )
+    max_streams: int = Field(256, description="clients that may follow events at once; one key may hold half of them")
+
+    @field_validator("alert_networks")
+    @classmethod
+    def _are_networks(cls, value: str) -> str:
+        networks_of(value)
+        return value
 
     @model_validator(mode="after")
     def _auth_off_stays_at_home(self) -> Self:

@@ -17,6 +17,7 @@ from jobs.failover import Fail, Requeue, decide
 from jobs.fault import Fault, FaultKind
 from jobs.job import Checkpoint, Claim, JobState, Order, Pool
 from jobs.spec import Placement
+from worker.audits import Audits
 from worker.devices.classify import classify_exit, confirm
 from worker.devices.kernel_log import hints
 from worker.handoff import HandOffs
@@ -25,6 +26,7 @@ from worker.reporter import Reporter
 from worker.runfolder import RunFolder
 from worker.services import Services
 from worker.trainer import Trainer
+from worker.training.reports import START_S
 from worker.watchdog import Watchdog
 
 LOOK_S = 0.25
@@ -32,7 +34,6 @@ LOOK_WHILE_MOVING_S = 0.02
 CANCEL_GRACE_S = 3.0
 PATIENCE_RETRY_S = 1.0
 LONGEST_BACKOFF_S = 60.0
-FIRST_WORD_S = 600.0  # imports took over a minute under load, and a sound job ended as poison; a death closes the pipe
 
 log = structlog.get_logger()
 
@@ -82,6 +83,7 @@ class Attempt:
                            services.settings.stay_s)  # fmt: skip
         self.reporter = Reporter(services.store, services.ledger, claim)
         self.handoffs = HandOffs(claim, self.folder, services.volume, services.tickets, services.bell)
+        self.audits = Audits(claim, services.device, self.folder, services.volume, services.tickets, services.bell)
         self.watchdog = Watchdog()
         self._ordered: tuple[Order, float] | None = None
         self._ending: Ending | None = None
@@ -114,9 +116,9 @@ class Attempt:
 
     def _start(self) -> Trainer:
         self.folder.prepare(self.claim)
-        trainer = self._trainer = self.services.take_trainer()
+        trainer = self._trainer = self.services.take_trainer(self.lease.keep)
         trainer.start(self._arguments(), self.folder.log)
-        self.watchdog.heard(FIRST_WORD_S, time.monotonic())
+        self.watchdog.heard(START_S, time.monotonic())
         self.reporter.event("phase", {"phase": "loading", "trainer_pid": trainer.pid}, {"phase": "loading"})
         return trainer
 
@@ -130,6 +132,9 @@ class Attempt:
             if closed:
                 return self._after_its_end(trainer)
             self.handoffs.collect(self.reporter, trainer)
+            if (wrong := self.audits.collect(self.reporter, trainer)) is not None:
+                trainer.stop(term_grace_s=0, meanwhile=self.lease.keep)
+                return Faulted(wrong)
             self.reporter.flush_if_due()
             self._pass_orders(trainer)
             if self.watchdog.expired(time.monotonic()):
@@ -158,6 +163,8 @@ class Attempt:
                 self._hear_checkpoint(data, trainer)
             case "ticket":
                 self.handoffs.send(data, self.reporter, trainer)
+            case "audit":
+                self.audits.send(data, trainer)
             case "fault":
                 self._hear_batch_fault(Fault.from_dict(data["fault"]))
             case "warning" | "hello":
@@ -170,7 +177,7 @@ class Attempt:
                 self._ending = Faulted(Fault.from_dict(data["fault"]))
 
     def _hear_metrics(self, row: dict[str, Any]) -> None:
-        row = {**row, "attempt": self.claim.attempt, "at": time.time()}
+        row = {**row, "attempt": self.claim.attempt, "at": time.time(), **self.services.readings()}
         best = {"metric": "nrmse", "value": row["best"], "epoch": row["best_epoch"], "baseline": row["baseline"]}
         self.reporter.event("metrics", row, {"best": best})
         self.reporter.then(lambda: self.folder.add_metrics(row))
@@ -203,6 +210,8 @@ class Attempt:
 
     def _after_its_end(self, trainer: Trainer) -> Ending:
         status = trainer.wait(self.lease.keep)
+        if isinstance(self._ending, Succeeded):
+            return self._after_its_audit(trainer, self._ending)
         if self._ending is not None:
             return self._ending
         if status is None:
@@ -212,7 +221,18 @@ class Attempt:
             accelerator=self.services.settings.pool is Pool.GPU, device=self.services.device,
         ))  # fmt: skip
 
+    def _after_its_audit(self, trainer: Trainer, ending: Succeeded) -> Ending:
+        """No result is handed in before the last audit has been heard."""
+        while self.audits.waiting:
+            if (wrong := self.audits.collect(self.reporter, trainer)) is not None:
+                return Faulted(wrong)
+            self.lease.keep()
+            time.sleep(LOOK_WHILE_MOVING_S)
+        return ending
+
     def _end_hang(self, trainer: Trainer) -> Ending:
+        self.reporter.event("warning", {"message": "the trainer has not reported in time: it is ended"})
+        self.reporter.flush_if_due()
         trainer.dump_stacks()
         died = trainer.stop(meanwhile=self.lease.keep)
         told = "it was ended" if died else "it cannot be killed: the driver holds it"
@@ -226,13 +246,18 @@ class Attempt:
             str(self.folder.path / "spec.json"), "--device", self.services.device, "--folder", str(self.folder.path),
             "--runs", str(settings.runs), "--data", str(settings.data), "--cache", str(settings.cache),
             "--threads", str(self.services.threads), "--fence", str(self.claim.fence),
+            "--memory-gib", str(settings.memory_gib),
         ]  # fmt: skip
         if job.checkpoint:
             arguments += ["--checkpoint", str(settings.runs / job.checkpoint.path)]
+        if settings.pool is Pool.GPU:
+            arguments += ["--audit-every-s", str(settings.audit_every_s)]
         if self.services.compiler_works():
             arguments.append("--compile")
         if settings.user_code:
             arguments += ["--user-code", str(settings.user_code)]
+        if settings.cache_gib:
+            arguments += ["--cache-gib", str(settings.cache_gib)]
         return arguments
 
     # --- settle ---------------------------------------------------------------------------------------------------
@@ -245,7 +270,7 @@ class Attempt:
         while True:
             try:
                 if isinstance(ending, Faulted) and not blamed:
-                    self.services.blame_device(ending.fault)
+                    self.services.blame_device(ending.fault, self.claim.job.id)
                     blamed = True
                 if self.reporter.flush():
                     self._settle(ending)

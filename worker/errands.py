@@ -70,7 +70,8 @@ def _preflight(errand: Errand, settings: WorkerSettings) -> list[str]:
     asked.write_text(json.dumps(errand.about))
     steps = ["--steps", str(settings.user_code)] if settings.user_code else []
     page = str(folder / "preflight.html")
-    return ["worker.data", "check", "--spec", str(asked), "--html", page, *steps, *_folders(settings)]
+    memory = ["--memory-gib", str(settings.memory_gib)]
+    return ["worker.data", "check", "--spec", str(asked), "--html", page, *steps, *memory, *_folders(settings)]
 
 
 def _folders(settings: WorkerSettings) -> list[str]:

@@ -8,7 +8,9 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from typing import Any
 
+from jobs.audit import AuditTicket, Finding, Verdict
 from jobs.batch import BatchResult, BatchTicket
 from worker.services import Services
 from worker.training.protocol import PipeClosed, pair
@@ -21,6 +23,16 @@ def run(ticket: BatchTicket, services: Services) -> None:
         return
     result = _compute(ticket, services)
     services.tickets.answer(ticket, result)
+
+
+def audit(ticket: AuditTicket, services: Services) -> None:
+    if ticket.volume != services.volume or not services.tickets.take(ticket, services.name):
+        return
+    folder = services.settings.runs.resolve() / ticket.folder
+    answer = _ask(ticket, services, "audit", first=ticket.first, steps=ticket.steps, folder=str(folder))
+    unsettled = {"finding": Finding.UNSETTLED, "step": ticket.first, "error": 0.0, "detail": answer.get("error", "")}
+    verdict = Verdict.from_dict({**answer.get("verdict", unsettled), "worker": services.name})
+    services.tickets.answer(ticket, verdict)
 
 
 def expect(job_id: str, services: Services) -> None:
@@ -38,18 +50,25 @@ def warm(services: Services) -> None:
 
 
 def _compute(ticket: BatchTicket, services: Services) -> BatchResult:
-    global _process
-    warm(services)
-    assert _process is not None
-    answer = _process.ask(ticket, services)
-    if answer is None:
-        _process.kill()
-        _process = None
-        answer = {"ok": False, "error": "the lane's process died or ran out of time"}
+    runs = services.settings.runs.resolve()
+    answer = _ask(ticket, services, "ticket", step=ticket.step, before=str(runs / ticket.checkpoint),
+                  after=str(runs / ticket.answer))  # fmt: skip
     return BatchResult(
         ticket.id, answer["ok"], ticket.answer if answer["ok"] else None, answer.get("digest"), answer.get("error"),
         services.name, "cpu", answer.get("step_s", 0.0),
     )  # fmt: skip
+
+
+def _ask(ticket: BatchTicket | AuditTicket, services: Services, type: str, **fields: Any) -> dict[str, Any]:
+    global _process
+    warm(services)
+    assert _process is not None
+    answer = _process.ask(ticket.deadline_at, type, job=ticket.job_id, **fields)
+    if answer is None:
+        _process.kill()
+        _process = None
+        return {"ok": False, "error": "the lane's process died or ran out of time"}
+    return answer
 
 
 class LaneProcess:
@@ -76,15 +95,11 @@ class LaneProcess:
         with suppress(PipeClosed):
             self._channel.send("expect", job=job_id)
 
-    def ask(self, ticket: BatchTicket, services: Services) -> dict | None:
+    def ask(self, deadline_at: float, type: str, **fields: Any) -> dict[str, Any] | None:
         """The answer, or None when there is none before the deadline."""
-        runs = services.settings.runs.resolve()
         try:
-            self._channel.send(
-                "ticket", job=ticket.job_id, step=ticket.step,
-                before=str(runs / ticket.checkpoint), after=str(runs / ticket.answer),
-            )  # fmt: skip
-            return self._next(ticket.deadline_at)
+            self._channel.send(type, **fields)
+            return self._next(deadline_at)
         except PipeClosed:
             return None
 

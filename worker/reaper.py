@@ -1,4 +1,7 @@
-"""The reaper: takes jobs back from workers that no longer beat, and rings pools whose bell was lost. Two may run."""
+"""The reaper: takes jobs back from workers that no longer beat, and rings pools whose bell was lost. Two may run.
+
+Beside it, in a thread, alerts are sent: it is the one process that runs nobody's code and that jobs do not keep busy.
+"""
 
 import signal
 import sys
@@ -6,13 +9,16 @@ import threading
 
 import structlog
 
+from jobs.alert import networks_of
 from jobs.connection import connect
 from jobs.dispatch import Bell, celery_app
 from jobs.errors import StoreUnavailable
 from jobs.fleet import Fleet
 from jobs.job import Pool
+from jobs.outbox import Outbox
 from jobs.spec import Placement
 from jobs.store import JobStore
+from worker.alerts import Messenger
 from worker.settings import WorkerSettings
 
 EVERY_S = 2.0
@@ -38,6 +44,7 @@ def main() -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    Messenger(store, Outbox(client), networks_of(settings.alert_networks), stop).start()
     while not stop.is_set():
         try:
             for job_id in sweep(store, fleet, bell, settings.lease_s):

@@ -14,7 +14,7 @@ from jobs.ledger import Ledger
 from jobs.store import JobStore
 
 FLUSH_EVERY_S = 0.5
-AT_ONCE = {"phase", "fault", "handed_off", "batch_returned", "warning", "metrics"}
+AT_ONCE = {"phase", "fault", "handed_off", "batch_returned", "audited", "warning", "metrics"}
 
 Write = Callable[[], None]
 
@@ -55,6 +55,11 @@ class Reporter:
         self._seal_steps()
         self._outbox.append(lambda: self._store.publish(self._claim, checkpoint))
         self._outbox.append(then)
+
+    def audited(self, checkpoint: Checkpoint) -> None:
+        """The device was right at this checkpoint's step: should it be wrong later, the job goes back there."""
+        self._seal_steps()
+        self._outbox.append(lambda: self._store.audited(self._claim, checkpoint))
 
     def then(self, write: Write) -> None:
         """Once all before it is written under the fence, so a zombie never gets there. It must bear a repetition."""

@@ -36,12 +36,15 @@ class RunFolder:
         self._runs = runs.resolve()
 
     def prepare(self, claim: Claim) -> None:
-        """spec.json, and metrics cut back to the checkpoint that the attempt resumes from. Raises OSError."""
+        """spec.json, and metrics cut back to the checkpoint that the attempt resumes from. Raises OSError.
+
+        Everybody with a key may read spec.json, and an alert's address can be a secret: alerts are left out.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
         job = claim.job
         self._write("spec.json", {
-            "spec": job.spec.model_dump(mode="json"), "sources": list(job.sources), "seed": job.spec.seed,
-            "versions": versions(),
+            "spec": job.spec.model_dump(mode="json", exclude={"alerts"}), "sources": list(job.sources),
+            "seed": job.spec.seed, "versions": versions(),
         })  # fmt: skip
         step = job.checkpoint.step if job.checkpoint else 0
         self._write_lines("metrics.jsonl", [row for row in self.metrics() if row["step"] <= step])

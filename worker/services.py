@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from celery import Celery
 
@@ -24,6 +25,7 @@ from jobs.tickets import Tickets
 from worker.archive import file_job, file_the_rest
 from worker.devices import cache
 from worker.devices.bootrecord import BootRecords
+from worker.nursery import Nursery
 from worker.runfolder import volume_id
 from worker.settings import WorkerSettings
 from worker.trainer import Trainer
@@ -46,6 +48,7 @@ class Services:
     errands: dict[ErrandKind, Errands]
     draining: Callable[[], bool]
     _spare: Trainer | None = None
+    _nursery: Nursery | None = None
 
     def claim(self) -> Claim | None:
         """The next job for this worker; None too while Redis is away: the reaper rings again."""
@@ -57,14 +60,22 @@ class Services:
         except StoreUnavailable:
             return None
 
-    def take_trainer(self) -> Trainer:
-        """The warm spare if it lives, else a fresh one."""
-        spare, self._spare = self._spare, None
-        return spare if spare is not None and spare.alive else Trainer()
+    def take_trainer(self, meanwhile: Callable[[], None]) -> Trainer:
+        """From the nursery or the warm spare if they live, else a fresh one. `meanwhile` is called often."""
+        self.prepare_spare()
+        trainer, self._spare = self._spare, None
+        if self._nursery is not None:
+            trainer = self._nursery.trainer(meanwhile)
+        return trainer if trainer is not None and trainer.alive else Trainer.spawn()
 
     def prepare_spare(self) -> None:
-        if self.settings.warm_spare and self._spare is None and not self.draining():
-            self._spare = Trainer()
+        """So that the next trainer need not wait for its libraries."""
+        if not self.settings.warm_spare or self.draining():
+            return
+        if not Nursery.possible(self.device):
+            self._spare = self._spare or Trainer.spawn()
+        elif self._nursery is None or not self._nursery.alive:
+            self._nursery = Nursery()
 
     @property
     def boot_records(self) -> BootRecords:
@@ -80,6 +91,14 @@ class Services:
         if self.settings.pool is not Pool.GPU:
             return False
         return any(row.get("capability") == "compile" and row["ok"] for row in self.fleet.tests(self.device))
+
+    def readings(self) -> dict[str, Any]:
+        """Memory, temperature and power of the device as of the worker's last beat, `device_` before their names."""
+        try:
+            info = self.fleet.info(self.name)
+        except StoreUnavailable:
+            return {}
+        return {f"device_{name}": value for name, value in info.get("readings", {}).items()}
 
     def blame_device(self, fault: Fault, job_id: str = "") -> None:
         """The breaker hears of a fault on this worker's accelerator, unless the job kills every device it is given."""

@@ -38,11 +38,23 @@ class WorkerSettings(BaseSettings):
     runs: Path = Path("runs")
     data: Path = Path("data")
     cache: Path = Path("cache")
+    memory_gib: float = Field(4.0, gt=0, description="memory that reading recordings may take, all readers together")
+    cache_gib: float = Field(
+        0.0, ge=0, description="size of CACHE above which what no job uses is evicted; 0: only when the disk is full"
+    )
     user_code: Path | None = Field(None, description="folder of my_models.py and my_steps.py; off unless given")
     lease_s: float = Field(30.0, gt=0)
     beat_s: float = Field(5.0, gt=0)
     stay_s: float = Field(STAY_S, ge=0, description="how long a moved job stays on the CPU before it may go back")
-    warm_spare: bool = Field(True, description="keep one trainer process imported and waiting")
+    alert_networks: str = Field(
+        "", description="networks that are not public and may be told alerts all the same: 10.0.0.0/8,192.168.1.7"
+    )
+    audit_every_s: float = Field(
+        60.0,
+        ge=0,
+        description="how often the CPU pool repeats a step of a GPU and compares, while it is idle; 0: never",
+    )
+    warm_spare: bool = Field(True, description="keep the libraries in memory, so that the next trainer starts at once")
     drain_s: float = Field(
         50.0, gt=0, description="how long a trainer may take to its checkpoint when the worker stops"
     )

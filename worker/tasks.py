@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from jobs.audit import AuditTicket
 from jobs.batch import BatchTicket
-from jobs.dispatch import EXPECT_BATCHES, RUN_BATCH, RUN_ERRAND, RUN_JOB
+from jobs.dispatch import EXPECT_BATCHES, RUN_AUDIT, RUN_BATCH, RUN_ERRAND, RUN_JOB
 from jobs.errands import ErrandKind
 from worker import attempt, errands, lane
 from worker.app import app, services
@@ -18,6 +19,11 @@ def run_job(pool: str) -> None:
 @app.task(name=RUN_BATCH)
 def run_batch(ticket: dict[str, Any]) -> None:
     lane.run(BatchTicket.from_dict(ticket), services())
+
+
+@app.task(name=RUN_AUDIT)
+def run_audit(ticket: dict[str, Any]) -> None:
+    lane.audit(AuditTicket.from_dict(ticket), services())
 
 
 @app.task(name=EXPECT_BATCHES)

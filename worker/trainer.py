@@ -1,6 +1,6 @@
-"""Trainer: the process that computes, seen from outside. Spawned early as a warm spare, told later what to run.
+"""Trainer: the process that computes, seen from outside. Started early as a warm spare, told later what to run.
 
-It is exec'ed, never forked, in a process group of its own, and dies with this process. Knows no store.
+It has a process group of its own and dies with this process. Knows no store, and not who forked it (worker/nursery.py).
 """
 
 import os
@@ -10,9 +10,9 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, Self
 
-from worker.training.protocol import PipeClosed, pair
+from worker.training.protocol import Channel, PipeClosed, pair
 
 TERM_GRACE_S = 10.0
 KILL_GRACE_S = 30.0
@@ -23,21 +23,34 @@ def nothing() -> None:
     return
 
 
-class Trainer:
-    """Must be spawned from the main thread: the kernel ties its life to the thread that started it."""
+class Process(Protocol):
+    """A child of this process."""
 
-    def __init__(self) -> None:
-        self._channel, theirs = pair()
-        command = [
-            sys.executable, "-m", "worker.training", "--channel", str(theirs.fileno()), "--parent", str(os.getpid()),
-        ]  # fmt: skip
-        self._process = subprocess.Popen(
-            command, pass_fds=[theirs.fileno()], start_new_session=True, stdin=subprocess.DEVNULL
-        )
-        theirs.close()
+    @property
+    def pid(self) -> int: ...
+
+    def poll(self) -> int | None: ...
+
+
+class Trainer:
+    def __init__(self, channel: Channel, process: Process) -> None:
+        self._channel, self._process = channel, process
         self._log: Path | None = None
         self._log_start = 0
         self._oom_kills = oom_kills()
+
+    @classmethod
+    def spawn(cls) -> Self:
+        """Must be called from the main thread: the kernel ties the trainer's life to the thread that started it."""
+        channel, theirs = pair()
+        command = [
+            sys.executable, "-m", "worker.training", "--channel", str(theirs.fileno()), "--parent", str(os.getpid()),
+        ]  # fmt: skip
+        process = subprocess.Popen(
+            command, pass_fds=[theirs.fileno()], start_new_session=True, stdin=subprocess.DEVNULL
+        )
+        theirs.close()
+        return cls(channel, process)
 
     @property
     def pid(self) -> int:

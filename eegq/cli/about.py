@@ -16,7 +16,11 @@ def login(
     name: Annotated[str | None, typer.Option(help="of the profile; default: the host")] = None,
     key: Annotated[str | None, typer.Option(help="API key; asked for, or read from a pipe, where left out")] = None,
 ) -> None:
-    """Store a service and its key as a profile, and make it the default."""
+    """Store a service and its key as a profile, and make it the default.
+
+    [dim]eegq login http://gpu-box:8000 --name lab
+    eegq -p lab ls[/]
+    """
     import httpx
 
     from eegq import profiles
@@ -31,7 +35,10 @@ def login(
 
 @app.command(rich_help_panel="This machine")
 def key() -> None:
-    """Print the API key in use: curl -H "Authorization: Bearer $(eegq key)" …"""
+    """Print the API key in use.
+
+    [dim]curl -H "Authorization: Bearer $(eegq key)" http://127.0.0.1:8000/jobs[/]
+    """
     address = connect().address
     if address.key is None:
         raise UsageError(f"no key is stored for {address.url}: eegq login {address.url}")
@@ -43,7 +50,10 @@ def doctor(
     gpu: Annotated[bool, typer.Option("--gpu", help="also run the quick device tests")] = False,
     output: FormatOption = None,
 ) -> None:
-    """Check this machine and the service; every finding says what to do. Exit status 1 if something fails."""
+    """Check this machine and the service; every finding says what to do. Exit status 1 if something fails.
+
+    [dim]eegq doctor --gpu[/]
+    """
     from eegq.doctor import examine
 
     findings = [finding.to_dict() for finding in examine(gpu)]

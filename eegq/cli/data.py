@@ -16,7 +16,10 @@ app.add_typer(datasets, name="datasets", rich_help_panel="The service")
 
 @app.command(rich_help_panel="The service")
 def pools(output: FormatOption = None) -> None:
-    """List the pools: jobs waiting, workers."""
+    """List the pools: jobs waiting, workers.
+
+    [dim]eegq pools[/]
+    """
     found = connect().pools()
     rows = [{**row, "oldest": duration(row.get("oldest_s")), "workers": len(row.get("workers", []))} for row in found]
     columns = {"pool": "pool", "waiting": "depth", "oldest": "oldest", "running": "running", "workers": "workers"}
@@ -28,14 +31,20 @@ def pools(output: FormatOption = None) -> None:
 
 @app.command(rich_help_panel="The service")
 def devices(output: FormatOption = None) -> None:
-    """List the devices and what is believed of their health."""
+    """List the devices and what is believed of their health.
+
+    [dim]eegq devices -o json[/]
+    """
     found = connect().devices()
     show_rows(found, {name: name for name in ("device", "health", "reason", "since", "opened")}, output, found)
 
 
 @app.command(rich_help_panel="The service")
 def models(output: FormatOption = None) -> None:
-    """List the models one may ask for."""
+    """List the models one may ask for.
+
+    [dim]eegq models -o jsonl | jq -r 'select(.works) | .name'[/]
+    """
     found = connect().models()
     names = [name for name in dict.fromkeys(name for row in found for name in row) if _is_plain(found, name)]
     show_rows(found, {name: name for name in names[:8]}, output, found)
@@ -43,7 +52,10 @@ def models(output: FormatOption = None) -> None:
 
 @app.command(rich_help_panel="The service")
 def leaderboard(output: FormatOption = None) -> None:
-    """List the best jobs of each challenge beside their baselines, and the best pair."""
+    """List the best jobs of each challenge beside their baselines, and the best pair.
+
+    [dim]eegq leaderboard[/]
+    """
     board = connect().leaderboard()
     if (output or default_format()) is not Format.TABLE:
         print_json(board)
@@ -59,7 +71,10 @@ def leaderboard(output: FormatOption = None) -> None:
 
 @datasets.command("ls")
 def list_datasets(output: FormatOption = None) -> None:
-    """List the datasets that the service knows."""
+    """List the datasets that the service knows.
+
+    [dim]eegq datasets ls[/]
+    """
     found = connect().datasets.list()
     names = [name for name in dict.fromkeys(name for row in found for name in row) if _is_plain(found, name)]
     show_rows(found, {name: name for name in names}, output, found)
@@ -69,9 +84,16 @@ def list_datasets(output: FormatOption = None) -> None:
 def check(
     name: Annotated[str, typer.Argument(metavar="DATASET", help="a name of `eegq datasets ls`")],
     task: Annotated[str, typer.Option(help="challenge1 or challenge2")] = "challenge1",
+    page: Annotated[Path | None, typer.Option(help="also fetch the report as a page with pictures")] = None,
 ) -> None:
-    """Have a worker look through a dataset's recordings, and print its report."""
-    print_json(connect().datasets.preflight(name, task)["report"])
+    """Have a worker look through a dataset's recordings, and print its report.
+
+    [dim]eegq datasets check demo --task challenge2 --page report.html[/]
+    """
+    client = connect()
+    print_json(client.datasets.preflight(name, task)["report"])
+    if page:
+        say(f"the report as a page: {client.datasets.download_page(name, page)}")
 
 
 @datasets.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -79,7 +101,10 @@ def simulate(
     ctx: typer.Context,
     folder: Annotated[Path, typer.Argument(help="BIDS root to write, e.g. data/demo")] = Path("data/demo"),
 ) -> None:
-    """Write a simulated HBN-like dataset on this machine; further options: the simulator's (--subjects, --seed)."""
+    """Write a simulated HBN-like dataset on this machine; further options: the simulator's (--subjects, --seed).
+
+    [dim]eegq datasets simulate data/demo --subjects 24[/]
+    """
     status = subprocess.run([sys.executable, "-m", "worker.data.simulate", str(folder), *ctx.args]).returncode
     raise SystemExit(status)
 

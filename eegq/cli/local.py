@@ -20,7 +20,10 @@ def up(
     gpu: Annotated[bool, typer.Option(help="look for a GPU and start a worker on it")] = True,
     stand_in_gpu: Annotated[bool, typer.Option("--stand-in-gpu", help="a CPU that pretends, for drills")] = False,
 ) -> None:
-    """Start Redis, the API and workers here; Ctrl-C ends them all. State lies in ./.eegq."""
+    """Start Redis, the API and workers here; Ctrl-C ends them all. State lies in ./.eegq.
+
+    [dim]eegq up --data /data/hbn --cpu-workers 2[/]
+    """
     from eegq.up import UpOptions
     from eegq.up import up as run_up
 
@@ -34,7 +37,10 @@ def up(
 
 @app.command(rich_help_panel="This machine")
 def demo() -> None:
-    """Train on simulated EEG, kill a GPU trainer, see its job finish on the CPU; stops everything at the end."""
+    """Train on simulated EEG, kill a GPU trainer, see its job finish on the CPU; stops everything at the end.
+
+    [dim]eegq demo[/]
+    """
     from eegq.demo import demo as run_demo
 
     run_demo()

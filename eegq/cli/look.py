@@ -1,4 +1,4 @@
-"""`eegq ls`, `get`, `logs`, `events`, `metrics`, `ledger`, `compare`: looking at jobs."""
+"""`eegq ls`, `get`, `logs`, `events`, `metrics`, `ledger`, `alerts`, `compare`: looking at jobs."""
 
 import time
 from datetime import UTC, datetime
@@ -9,12 +9,14 @@ import typer
 from eegq.cli.app import app, connect, say
 from eegq.cli.output import Format, FormatOption, default_format, duration, print_json, show_rows
 from eegq.cli.submit import JobId, detach
+from eegq.errors import UsageError
 
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="go on until the job's end")]
 LIST_COLUMNS = {
     "job": "id", "status": "status", "model": "model", "task": "task", "epoch": "epoch", "best": "best",
     "baseline": "baseline", "device": "device", "moved": "moved", "age": "age",
 }  # fmt: skip
+LIST_SPARE = ("baseline", "task", "device", "moved", "epoch", "model")
 COMPARE_COLUMNS = {"jobs": "jobs", "best": "mean", "±": "spread", "min": "min", "max": "max", "baseline": "baseline"}
 
 
@@ -27,23 +29,33 @@ def list_jobs(
     limit: Annotated[int, typer.Option("--limit", "-n", help="newest first")] = 20,
     output: FormatOption = None,
 ) -> None:
-    """List jobs, newest first."""
+    """List jobs, newest first.
+
+    [dim]eegq ls --status running
+    eegq ls --tag group:low-lr -o jsonl | jq -r .id[/]
+    """
     jobs = connect().jobs.list(limit, status=status, pool=pool, model=model, tag=tag)
     if not jobs and (output or default_format()) is Format.TABLE:
         say("no jobs; submit one: eegq submit examples/challenge1.json")
         return
-    show_rows([_summary(job) for job in jobs], LIST_COLUMNS, output, [job.to_dict() for job in jobs])
+    show_rows([_summary(job) for job in jobs], LIST_COLUMNS, output, [job.to_dict() for job in jobs], LIST_SPARE)
 
 
 @app.command(rich_help_panel="Looking")
 def get(job: JobId) -> None:
-    """Print a job as JSON."""
+    """Print a job as JSON.
+
+    [dim]eegq get job_… | jq .best[/]
+    """
     print_json(connect().jobs.retrieve(job).to_dict())
 
 
 @app.command(rich_help_panel="Looking")
 def logs(job: JobId, follow: Follow = False) -> None:
-    """Print what the trainer wrote, all attempts."""
+    """Print what the trainer wrote, all attempts.
+
+    [dim]eegq logs -f job_…[/]
+    """
     client, offset = connect(), 0
     try:
         while True:
@@ -60,7 +72,10 @@ def logs(job: JobId, follow: Follow = False) -> None:
 
 @app.command(rich_help_panel="Looking")
 def events(job: JobId, follow: Follow = False, output: FormatOption = None) -> None:
-    """Print what happened to a job."""
+    """Print what happened to a job.
+
+    [dim]eegq events -f job_…[/]
+    """
     client = connect()
     wanted = output or (Format.TABLE if default_format() is Format.TABLE else Format.JSONL)
     try:
@@ -76,7 +91,10 @@ def metrics(
     name: Annotated[str | None, typer.Option(help="one metric, e.g. val_nrmse")] = None,
     output: FormatOption = None,
 ) -> None:
-    """Print the metrics of each epoch."""
+    """Print the metrics of each epoch.
+
+    [dim]eegq metrics job_… --name val_nrmse -o csv[/]
+    """
     from eegq import calls
 
     rows = connect().send(calls.job_metrics(job, name))
@@ -88,12 +106,39 @@ def metrics(
 def ledger(
     job: JobId, device: Annotated[str | None, typer.Option(help="one device")] = None, output: FormatOption = None
 ) -> None:
-    """Print which steps ran where, and why."""
+    """Print which steps ran where, and why.
+
+    [dim]eegq ledger job_… --device cpu[/]
+    """
     from eegq import calls
 
     rows = connect().send(calls.job_ledger(job, device))
     names = ("first", "last", "device", "attempt", "reason", "superseded")
     show_rows(rows, {name: name for name in names}, output, rows)
+
+
+@app.command(rich_help_panel="Looking")
+def alerts(
+    job: Annotated[str | None, typer.Argument(metavar="JOB", help="a job's id")] = None,
+    secret: Annotated[bool, typer.Option("--secret", help="print what signs the alerts of your jobs")] = False,
+    output: FormatOption = None,
+) -> None:
+    """Print what was told of a job and how it went.
+
+    `submit --alert https://…` sends signed JSON, `text=https://…` a line (ntfy), `slack=https://…` Slack's form.
+
+    [dim]eegq alerts job_…
+    eegq alerts --secret[/]
+    """
+    if secret == bool(job):
+        raise UsageError("name a job, or use --secret")
+    if job is None:
+        print(connect().alert_secret())
+        return
+    found = connect().jobs.alerts(job)
+    rows = [{**row, "to": row["alert"]["url"]} for row in found]
+    names = ("type", "to", "state", "tries", "note", "told_at")
+    show_rows(rows, {name: name for name in names}, output, found)
 
 
 @app.command(rich_help_panel="Looking")

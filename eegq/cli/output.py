@@ -11,6 +11,7 @@ import typer
 
 ICONS = {"queued": "○", "running": "▶", "succeeded": "✔", "failed": "✘", "cancelled": "–", "paused": "‖"}
 COLOURS = {"queued": "cyan", "running": "blue", "succeeded": "green", "failed": "red", "cancelled": "yellow"}
+ANY_WIDTH = 10_000
 
 
 class Format(StrEnum):
@@ -26,11 +27,14 @@ FormatOption = Annotated[
 Row = Mapping[str, Any]
 
 
-def show_rows(rows: Sequence[Row], columns: Mapping[str, str], wanted: Format | None, whole: Sequence[Any]) -> None:
+def show_rows(
+    rows: Sequence[Row], columns: Mapping[str, str], wanted: Format | None, whole: Sequence[Any],
+    spare: Sequence[str] = (),
+) -> None:  # fmt: skip
     """`rows` under `columns` (heading -> key) as a table; `whole`, all there is to know, in the other formats."""
     match wanted or default_format():
         case Format.TABLE:
-            print_table([[row.get(key) for key in columns.values()] for row in rows], list(columns))
+            print_table([[row.get(key) for key in columns.values()] for row in rows], list(columns), spare)
         case Format.JSON:
             print_json(whole)
         case Format.JSONL:
@@ -56,10 +60,17 @@ def print_csv(rows: Iterable[Row]) -> None:
     writer.writerows(rows)
 
 
-def print_table(rows: Sequence[Sequence[Any]], headings: Sequence[str], title: str | None = None) -> None:
+def print_table(rows: Sequence[Sequence[Any]], headings: Sequence[str], spare: Sequence[str] = ()) -> None:
+    """On a terminal too narrow for all columns the `spare` ones go, the first of them first."""
     from rich.console import Console
 
-    Console().print(table(rows, headings, title))
+    console = Console()
+    for n in range(len(spare) + 1):
+        kept = [i for i, heading in enumerate(headings) if heading not in spare[:n]]
+        made = table([[row[i] for i in kept] for row in rows], [headings[i] for i in kept])
+        if console.measure(made, options=console.options.update(width=ANY_WIDTH)).maximum <= console.width:
+            break
+    console.print(made)
 
 
 def table(rows: Sequence[Sequence[Any]], headings: Sequence[str], title: str | None = None) -> Any:
@@ -70,7 +81,8 @@ def table(rows: Sequence[Sequence[Any]], headings: Sequence[str], title: str | N
     made = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for index, heading in enumerate(headings):
         numbers = bool(rows) and all(isinstance(row[index], int | float | None) for row in rows)
-        made.add_column(heading, justify="right" if numbers else "left", overflow="fold")
+        # the first column is what one copies
+        made.add_column(heading, justify="right" if numbers else "left", overflow="fold", no_wrap=index == 0)
     for row in rows:
         made.add_row(*map(cell, row))
     return made

@@ -30,6 +30,8 @@ def sentence(event: Event) -> str | None:
             return f"step {data.get('step')} handed to the CPU pool: {data.get('reason')}"
         case "batch_returned":
             return f"step {data.get('step')} came back from {data.get('device')}"
+        case "audited" if data.get("finding") != "agrees":
+            return f"step {data.get('step')} was computed again on the CPU: {data.get('finding')}"
         case "requeued":
             return f"requeued to the {data.get('pool')} pool: {_fault(data.get('fault'))}"
         case "warning":

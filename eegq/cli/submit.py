@@ -10,7 +10,7 @@ from eegq.cli.output import Format, default_format, print_json
 
 JobIds = Annotated[list[str], typer.Argument(metavar="JOB...", help="job ids")]
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="a job's id")]
-SpecFile = Annotated[str | None, typer.Argument(metavar="[SPEC]", help="a JSON file, or - for standard input")]
+SpecFile = Annotated[str | None, typer.Argument(metavar="SPEC", help="a JSON file, or - for standard input")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="print ids only")]
 
 
@@ -20,6 +20,9 @@ def submit(
     settings: Annotated[list[str] | None, typer.Option("--set", help="a field, e.g. training.lr=1e-4")] = None,
     seeds: Annotated[str | None, typer.Option(help="one job a seed: 1-5 or 0,3,7")] = None,
     group: Annotated[str | None, typer.Option(help="tag the jobs for `eegq compare GROUP`")] = None,
+    alert: Annotated[
+        list[str] | None, typer.Option(help="tell this address of its end and of failovers; see `eegq alerts -h`")
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="follow until the end")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="check only; prints the whole spec")] = False,
     quiet: Quiet = False,
@@ -28,11 +31,13 @@ def submit(
 
     [dim]eegq submit examples/challenge1.json --wait
     eegq submit spec.json --set training.lr=1e-4 --set model=EEGNet --seeds 1-5 --group low-lr
+    eegq submit spec.json --alert text=https://ntfy.sh/my-topic
     echo '{"task": "challenge2"}' | eegq submit - -q[/]
     """
     from eegq import specs
 
-    wanted = list(specs.with_seeds(specs.with_settings(specs.read(spec), settings or []), seeds, group))
+    whole = specs.with_alerts(specs.with_settings(specs.read(spec), settings or []), alert or [])
+    wanted = list(specs.with_seeds(whole, seeds, group))
     client = connect()
     if dry_run:
         print_json([client.jobs.check(one) for one in wanted] if seeds else client.jobs.check(wanted[0]))
@@ -50,7 +55,10 @@ def wait(
     timeout: Annotated[float | None, typer.Option(help="seconds; the job goes on")] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Wait for jobs. Exit status: 0 succeeded, 1 failed, 3 cancelled, 4 not done in time."""
+    """Wait for jobs. Exit status: 0 succeeded, 1 failed, 3 cancelled, 4 not done in time.
+
+    [dim]eegq wait job_… --timeout 3600 && eegq pull job_…[/]
+    """
     from eegq.errors import JobCancelled, JobFailed
     from eegq.resources import Job
 
@@ -73,7 +81,10 @@ def wait(
 
 @app.command(rich_help_panel="Jobs")
 def watch(job: JobId) -> None:
-    """Follow a job: progress, what each device computed, faults and moves. Ctrl-C detaches."""
+    """Follow a job: progress, what each device computed, faults and moves. Ctrl-C detaches.
+
+    [dim]eegq watch job_…[/]
+    """
     ended = follow(connect(), [job])
     show_submitted(ended, quiet=False, one=True)
     leave(ended)
@@ -85,7 +96,11 @@ def retry(
     epochs: Annotated[str | None, typer.Option(help="go on to that many epochs, or `+50` more")] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Submit ended jobs again; with --epochs they go on from their last state."""
+    """Submit ended jobs again; with --epochs they go on from their last state.
+
+    [dim]eegq retry job_…
+    eegq retry job_… --epochs +50[/]
+    """
     client = connect()
     wanted = int(epochs) if epochs and epochs.isdigit() else epochs
     show_submitted([client.jobs.retry(job, wanted) for job in jobs], quiet, one=len(jobs) == 1)
@@ -96,17 +111,25 @@ def drill(
     kind: Annotated[str, typer.Argument(help="oom, sticky, abort, segfault, hang, nan, bitflip or slow")],
     spec: SpecFile = None,
     step: Annotated[int, typer.Option(help="training step at which it happens")] = 30,
-    times: Annotated[int, typer.Option(help="how often it happens at that step")] = 1,
+    times: Annotated[int, typer.Option(help="how often it happens at that step; oom: 2 to move the batch")] = 1,
+    where: Annotated[str, typer.Option(help="forward, backward or optimizer")] = "forward",
     settings: Annotated[list[str] | None, typer.Option("--set", help="a field, e.g. training.epochs=2")] = None,
 ) -> None:
-    """Submit a job with a planned fault and watch it recover; needs a GPU worker (`eegq up --stand-in-gpu`)."""
+    """Submit a job with a planned fault, watch it recover and see what it cost; needs a GPU worker
+    (`eegq up --stand-in-gpu`).
+
+    [dim]eegq drill oom --step 30 --times 2[/]
+    """
     from eegq import specs
+    from eegq.cli.drilled import print_drill
 
     faulty = specs.with_settings(specs.read(spec), settings or [])
-    faulty["drill"] = [{"kind": kind, "step": step, "times": times}]
+    faulty["drill"] = [{"kind": kind, "step": step, "times": times, "where": where}]
     client = connect()
     ended = follow(client, [client.jobs.create({"placement": "gpu", **faulty}).id])
     show_submitted(ended, quiet=False, one=True)
+    if default_format() is Format.TABLE:
+        print_drill(ended[0], client.jobs.events(ended[0].id), client.jobs.runs_of_steps(ended[0].id))
     leave(ended)
 
 

@@ -10,32 +10,45 @@ from eegq.cli.app import app, connect, say
 from eegq.cli.output import Format, default_format, duration, print_json, print_table
 from eegq.cli.submit import JobId, detach
 
-SomeJobs = Annotated[list[str] | None, typer.Argument(metavar="[JOB...]", help="job ids")]
+SomeJobs = Annotated[list[str] | None, typer.Argument(metavar="JOB...", help="job ids")]
 All = Annotated[bool, typer.Option("--all", help="every one that is not done")]
 ACTIVE = ("running", "queued")
 
 
 @app.command(rich_help_panel="Jobs")
 def cancel(jobs: SomeJobs = None, all_: All = False) -> None:
-    """Cancel jobs: queued ones at once, running ones within seconds."""
+    """Cancel jobs: queued ones at once, running ones within seconds.
+
+    [dim]eegq cancel job_…
+    eegq cancel --all[/]
+    """
     _each("cancel", jobs, all_)
 
 
 @app.command(rich_help_panel="Jobs")
 def pause(jobs: SomeJobs = None, all_: All = False) -> None:
-    """Checkpoint jobs and hold them until `eegq resume`."""
+    """Checkpoint jobs and hold them until `eegq resume`.
+
+    [dim]eegq pause job_…[/]
+    """
     _each("pause", jobs, all_)
 
 
 @app.command(rich_help_panel="Jobs")
 def resume(jobs: SomeJobs = None, all_: All = False) -> None:
-    """Let paused jobs go on."""
+    """Let paused jobs go on.
+
+    [dim]eegq resume --all[/]
+    """
     _each("resume", jobs, all_)
 
 
 @app.command(rich_help_panel="Jobs")
 def stop() -> None:
-    """Checkpoint and hold everything, e.g. before the machine goes down; `eegq resume --all` goes on."""
+    """Checkpoint and hold everything, e.g. before the machine goes down; `eegq resume --all` goes on.
+
+    [dim]eegq stop[/]
+    """
     _each("pause", None, True)
 
 
@@ -45,7 +58,10 @@ def gc(
     status: Annotated[str, typer.Option(help="succeeded, failed, cancelled, comma-separated")] = "failed,cancelled",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="delete; without it they are only listed")] = False,
 ) -> None:
-    """Delete ended jobs with their files."""
+    """Delete ended jobs with their files.
+
+    [dim]eegq gc --older 7 --status failed,cancelled --yes[/]
+    """
     client, limit = connect(), datetime.now(UTC) - timedelta(days=older)
     ended = [job for one in status.split(",") for job in client.jobs.list(None, status=one.strip())]
     old = [job for job in ended if job.finished_at and job.finished_at < limit]
@@ -64,7 +80,7 @@ def gc(
 @app.command(rich_help_panel="Jobs")
 def pull(
     job: JobId,
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME...]", help="default: all artefacts")] = None,
+    names: Annotated[list[str] | None, typer.Argument(metavar="NAME...", help="default: all artefacts")] = None,
     to: Annotated[Path | None, typer.Option(help="folder; default: the job's id")] = None,
     submission: Annotated[bool, typer.Option("--submission", help="submission.zip, built from this job")] = False,
     other: Annotated[str | None, typer.Option("--with", metavar="JOB", help="the other challenge's job")] = None,
@@ -88,7 +104,10 @@ def pull(
 
 @app.command(rich_help_panel="Jobs")
 def reproduce(job: JobId) -> None:
-    """Run a job again and say whether the result is bit-identical, or what differs."""
+    """Run a job again and say whether the result is bit-identical, or what differs.
+
+    [dim]eegq reproduce job_…[/]
+    """
     from eegq.reproduction import reproduce as run_again
 
     client = connect()

@@ -10,12 +10,36 @@ local function get(id, field) return redis.call('HGET', job_key(id), field) end
 local function num(id, field) return tonumber(get(id, field) or '0') end
 local function set(id, ...) redis.call('HSET', job_key(id), ...) end
 
+-- What a person asked to hear of goes into the outbox in the same step; jobs/outbox.py sends from there.
+-- A worker that was told to stop is no fault, and of an attempt's moved batches the first is told.
+local ALERTED = {succeeded = 'end', failed = 'end', cancelled = 'end', requeued = 'failover', handed_off = 'failover'}
+local function alert(id, kind, seq, data)
+  local alerts = ALERTED[kind] and get(id, 'alerts')
+  if not alerts then return end
+  if kind == 'requeued' and cjson.decode(data).fault.kind == 'stopped' then return end
+  if kind == 'handed_off' then
+    if get(id, 'alerted_fence') == get(id, 'fence') then return end
+    set(id, 'alerted_fence', get(id, 'fence'))
+  end
+  local key = job_key(id) .. ':alerts'
+  for n, occasions in ipairs(cjson.decode(alerts)) do
+    for _, occasion in ipairs(occasions) do
+      if occasion == ALERTED[kind] then
+        redis.call('HSET', key, seq .. '.' .. n, cjson.encode({type = kind, at = now, data = data, tries = 0, state = 'waiting'}))
+        redis.call('ZADD', P .. 'alerts', now, id .. '.' .. seq .. '.' .. n)
+      end
+    end
+  end
+  redis.call('PEXPIRE', key, KEEP_MS)
+end
+
 -- One event, numbered without gaps; the same number is the job's revision.
 local function emit(id, kind, data)
   local seq = redis.call('HINCRBY', job_key(id), 'revision', 1)
   set(id, 'updated_ms', now)
   redis.call('XADD', job_key(id) .. ':events', 'MAXLEN', '~', 10000, '*', 'type', kind, 'seq', seq, 'at', now, 'data', data or '{}')
   redis.call('XADD', P .. 'events', 'MAXLEN', '~', 10000, '*', 'job', id, 'type', kind)
+  alert(id, kind, seq, data or '{}')
 end
 
 local function move(id, to)

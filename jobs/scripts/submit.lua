@@ -1,6 +1,6 @@
 -- Make a job, once per Idempotency-Key; the key of a job that was deleted is free again.
 -- ARGV: id, owner, spec, sources, priority, pool, max_active, idempotency key or '', digest of the body, parent or '', gpu_wait_ms,
---   checkpoint to start from (JSON with step) or ''
+--   checkpoint to start from (JSON with step) or '', the occasions of its alerts (JSON list of lists) or ''
 -- Returns: {'created', id} | {'replayed', id} | {'conflict', id} | {'quota', active}
 local id, owner, spec, sources, priority, pool, max_active = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7])
 local idem, digest, parent = ARGV[8], ARGV[9], ARGV[10]
@@ -19,6 +19,7 @@ set(id, 'id', id, 'owner', owner, 'spec', spec, 'sources', sources, 'pool', pool
   'created_ms', now, 'queued_ms', now, 'place', string.format('%.0f', -priority * 1e13 + now))
 if parent ~= '' then set(id, 'parent_id', parent) end
 if ARGV[12] ~= '' then set(id, 'checkpoint', ARGV[12], 'next_step', cjson.decode(ARGV[12]).step) end
+if ARGV[13] ~= '' then set(id, 'alerts', ARGV[13]) end
 redis.call('ZADD', P .. 'jobs', now, id)
 redis.call('SADD', P .. 'active:' .. owner, id)
 move(id, 'queued')

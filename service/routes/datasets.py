@@ -1,15 +1,15 @@
 """Datasets: what lies below the data folder, names for it, and whether its recordings are fit for use."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, BackgroundTasks, Response
+from fastapi import APIRouter, BackgroundTasks, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from jobs.datasets import Dataset
 from jobs.errands import Errand, ErrandKind, ErrandState
 from jobs.spec import Dataset as DatasetSpec
 from jobs.spec import JobSpec, Name, WindowSpec
-from service import ringing
+from service import files, ringing
 from service.body import JsonRoute
 from service.deps import Admin, BackendDep, Reader, Root, Submitter
 from service.errors import NotFound
@@ -117,6 +117,24 @@ def get_preflight(name: Name, backend: BackendDep, _: Reader) -> PreflightView:
     if errand is None:
         raise NotFound(f"{name!r} has had no preflight", "POST to the same address asks for one")
     return _preflight(errand)
+
+
+@router.get(
+    "/{name}/preflight.html",
+    response_class=Response,
+    responses={
+        200: {"content": {"text/html": {}}},
+        206: {"description": "The range asked for"},
+        304: {"description": "Unchanged"},
+    },
+    openapi_extra={"x-problems": [416]},
+)
+def get_preflight_page(name: Name, request: Request, backend: BackendDep, _: Reader) -> Any:
+    """The last preflight's report as a page with pictures."""
+    found = backend.runs.artifact(f"preflights/{name}", "preflight.html")
+    if found is None:
+        raise NotFound(f"{name!r} has had no preflight", f"POST {name}/preflight asks for one")
+    return files.send(request, found.path)
 
 
 def _view(dataset: Dataset, registered: bool) -> DatasetView:

@@ -13,6 +13,7 @@ from jobs.fault import FaultKind
 from jobs.job import Job, JobState, Pool
 from jobs.spec import JobId, JobSpec
 from service import door, ringing
+from service.auth import Caller
 from service.body import JsonRoute
 from service.deps import BackendDep, Reader, Root, Submitter, owned
 from service.longpoll import etag, newer
@@ -56,13 +57,13 @@ def submit(
     )  # fmt: skip
     if made:
         after_answer.add_task(ringing.ring, backend.bell, job.pool)
-    return _accepted(response, job, root, replayed=not made)
+    return _accepted(response, job, root, caller, replayed=not made)
 
 
 @router.get("", openapi_extra={"x-problems": [404]})
 def list_jobs(
     backend: BackendDep,
-    _: Reader,
+    caller: Reader,
     root: Root,
     response: Response,
     status: JobState | None = None,
@@ -95,14 +96,16 @@ def list_jobs(
                "reason": reason}  # fmt: skip
     if more:
         response.headers["Link"] = _next_link(root, page[-1].id, limit, {**filters, "created_after": created_after})
-    return JobPage(data=[job_view(job, root) for job in page], has_more=more, after=page[-1].id if more else None)
+    return JobPage(
+        data=[job_view(job, root, caller) for job in page], has_more=more, after=page[-1].id if more else None
+    )
 
 
 @router.get("/{job_id}", response_model=JobView, responses={304: {"description": "Unchanged"}})
 async def get_job(
     job_id: JobId,
     backend: BackendDep,
-    _: Reader,
+    caller: Reader,
     root: Root,
     response: Response,
     if_none_match: Annotated[str | None, Header(max_length=256)] = None,
@@ -113,7 +116,7 @@ async def get_job(
     if if_none_match == etag(job):
         return Response(status_code=304, headers={"ETag": etag(job)})
     response.headers["ETag"] = etag(job)
-    return job_view(job, root)
+    return job_view(job, root, caller)
 
 
 @router.delete("/{job_id}", status_code=204, openapi_extra={"x-problems": [409]})
@@ -128,14 +131,14 @@ def delete(job_id: JobId, backend: BackendDep, caller: Submitter) -> None:
 def cancel(job_id: JobId, backend: BackendDep, caller: Submitter, root: Root) -> JobView:
     """A queued job ends now, a running one within seconds. Asking again does no harm."""
     owned(caller, backend.store.get(job_id).owner)
-    return job_view(backend.store.cancel(job_id), root)
+    return job_view(backend.store.cancel(job_id), root, caller)
 
 
 @router.post("/{job_id}/pause", status_code=202, openapi_extra={"x-problems": [409]})
 def pause(job_id: JobId, backend: BackendDep, caller: Submitter, root: Root) -> JobView:
     """A running job gives its worker back at its next checkpoint and waits to be resumed."""
     owned(caller, backend.store.get(job_id).owner)
-    return job_view(backend.store.pause(job_id), root)
+    return job_view(backend.store.pause(job_id), root, caller)
 
 
 @router.post("/{job_id}/resume", status_code=202, openapi_extra={"x-problems": [409]})
@@ -144,7 +147,7 @@ def resume(job_id: JobId, backend: BackendDep, caller: Submitter, root: Root, af
     owned(caller, backend.store.get(job_id).owner)
     job = backend.store.resume(job_id)
     after_answer.add_task(ringing.ring, backend.bell, job.pool)
-    return job_view(job, root)
+    return job_view(job, root, caller)
 
 
 class Retry(BaseModel):
@@ -184,7 +187,7 @@ def retry(
     )  # fmt: skip
     if made:
         after_answer.add_task(ringing.ring, backend.bell, job.pool)
-    return _accepted(response, job, root, replayed=not made)
+    return _accepted(response, job, root, caller, replayed=not made)
 
 
 def with_epochs(spec: JobSpec, epochs: int | str) -> JobSpec:
@@ -197,13 +200,13 @@ def with_epochs(spec: JobSpec, epochs: int | str) -> JobSpec:
         raise SpecRefused(f"{wanted} epochs: {error.errors()[0]['msg']}", "/epochs") from error
 
 
-def _accepted(response: Response, job: Job, root: str, *, replayed: bool) -> JobView:
+def _accepted(response: Response, job: Job, root: str, caller: Caller, *, replayed: bool) -> JobView:
     response.headers["Location"] = f"{root}/jobs/{job.id}"
     response.headers["Retry-After"] = POLL_AGAIN_S
     response.headers["ETag"] = etag(job)
     if replayed:
         response.headers["Idempotency-Replayed"] = "true"
-    return job_view(job, root)
+    return job_view(job, root, caller)
 
 
 def _next_link(root: str, after: str, limit: int, filters: dict[str, Any]) -> str:

@@ -54,7 +54,7 @@ class LiveService:
     def __enter__(self) -> "LiveService":
         with (self.folder / "service.log").open("ab") as log:
             self.process = subprocess.Popen([sys.executable, "-m", "service"], env=self._env, stderr=log)
-        wait_until(self._answers, what=f"the service on {self.url}")
+        wait_until(self._answers, 60, what=f"the service on {self.url}")
         return self
 
     def __exit__(self, *_: object) -> None:

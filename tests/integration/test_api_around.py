@@ -98,6 +98,17 @@ def test_a_preflight_is_asked_for_and_read(api, client):
     assert (found["state"], found["report"]) == ("done", {"counts": {"kept": 1}, "mean": None})
 
 
+def test_the_page_of_a_preflight_is_shown_as_a_document_of_nobody(api, folder):
+    assert api.get("/datasets/demo/preflight.html").status_code == 404
+    page = folder / "runs" / "preflights" / "demo" / "preflight.html"
+    page.parent.mkdir(parents=True)
+    page.write_text("<!doctype html><h1>Preflight</h1>")
+    answer = api.get("/datasets/demo/preflight.html")
+    assert answer.text == page.read_text()
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "sandbox" in answer.headers["content-security-policy"]
+
+
 def test_models_are_listed_with_what_they_need(api):
     models = {model["name"]: model for model in api.get("/models").json()["data"]}
     assert {"drop_prob", "n_spatial_filters"} <= {p["name"] for p in models["SCCNet"]["params"]}

@@ -105,6 +105,13 @@ def test_ls_is_a_table_for_a_person_and_json_lines_for_a_loop(terminal: Terminal
     assert json.loads(terminal.eegq("ls", "--status", "failed").stdout) == []
 
 
+def test_on_a_narrow_terminal_an_id_stays_whole(terminal: Terminal, job_id: str) -> None:
+    narrow = Terminal(terminal.folder, {**terminal.address, "COLUMNS": "80"})
+    heading, _, row = narrow.eegq("ls", "-o", "table").stdout.strip().splitlines()
+    assert row.split()[0] == job_id
+    assert heading.split()[:2] == ["job", "status"]
+
+
 def test_wait_exits_0_when_the_job_has_succeeded(terminal: Terminal, job_id: str, store: JobStore) -> None:
     waiting = terminal.start("wait", job_id)
     finished(store)

@@ -54,6 +54,7 @@ def folder(tmp_path: Path) -> Path:
     }.items():
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
+        (path.parent / "__init__.py").touch()
         path.write_text(source)
     return tmp_path
 
@@ -198,6 +199,7 @@ def test_workers_get_their_pool_device_and_share_of_the_cores(folder: Path, star
     state(folder)
     for name in ("worker-cpu-1", "worker-cpu-2", "worker-batch", "worker-errand", "reaper"):
         wait_until(lambda name=name: "EEGQ_DATA" in log(folder, name))
+    assert sorted(pools_of(up)) == ["batch", "cpu", "cpu", "errand"]
     said = log(folder, "worker-cpu-2")
     assert f"'EEGQ_THREADS': '{max(1, (os.cpu_count() or 1) // 2)}'" in said
     assert f"'EEGQ_DATA': '{folder / 'elsewhere'}'" in said
@@ -206,6 +208,12 @@ def test_workers_get_their_pool_device_and_share_of_the_cores(folder: Path, star
     up.send_signal(signal.SIGINT)
     assert up.stderr is not None
     assert "no GPU worker: none here" in up.stderr.read()
+
+
+def pools_of(up: "subprocess.Popen[str]") -> list[str]:
+    """What each worker below it was told to take; a worker stands behind its leash, which has the same words."""
+    lines = [Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0") for pid in descendants(up.pid)]
+    return [line[line.index("--pool") + 1] for line in lines if "--pool" in line]
 
 
 def log(folder: Path, name: str) -> str:

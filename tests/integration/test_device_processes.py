@@ -314,3 +314,9 @@ def test_a_machine_without_a_gpu_says_why_on_the_probes_last_line(tmp_path, monk
     last = json.loads(capfd.readouterr().out.splitlines()[-1])
     assert last["device"] is None
     assert "torch" in last["reason"]
+
+
+def test_what_the_device_said_at_the_last_beat_goes_with_the_metrics(services):
+    assert services.readings() == {}
+    services.fleet.beat(services.name, Pool.GPU, True, {"readings": {"temperature_c": 61.0, "power_w": 120.0}})
+    assert services.readings() == {"device_temperature_c": 61.0, "device_power_w": 120.0}

@@ -10,11 +10,13 @@ import pytest
 import redis
 
 from deploy.redis_users import ROLES, make_secrets
+from jobs.alert import Alert
 from jobs.connection import connect
 from jobs.dispatch import Bell, celery_app
 from jobs.fault import Fault, FaultKind
 from jobs.fleet import Fleet
 from jobs.job import JobState, Pool
+from jobs.outbox import Outbox
 from jobs.spec import JobSpec, Placement
 from jobs.store import JobStore
 from tests.conftest import wait_until
@@ -107,6 +109,20 @@ def test_api_worker_and_reaper_do_a_job_together(urls: dict[str, str], spec: Job
     worker.settle(again, JobState.SUCCEEDED)
     assert api.get(job.id).state is JobState.SUCCEEDED
     assert [event["type"] for event in api.events(job.id)][-1] == "succeeded"
+
+
+def test_the_reaper_sends_what_the_workers_put_into_the_outbox(urls: dict[str, str], spec: JobSpec) -> None:
+    told = spec.model_copy(update={"alerts": (Alert(url="https://a.org/x"),)})
+    api, worker = (JobStore(connect(urls[role])) for role in ("api", "worker"))
+    job, _ = api.submit(told)
+    claim = worker.claim(Pool.CPU, worker="w1", device="cpu", lease_s=30)
+    assert claim is not None
+    worker.settle(claim, JobState.SUCCEEDED)
+    outbox = Outbox(connect(urls["reaper"]))
+    [delivery] = outbox.take(60, 10)
+    assert outbox.secret(job.owner) == Outbox(connect(urls["api"])).secret(job.owner)
+    outbox.sent(delivery, "HTTP 200")
+    assert outbox.take(60, 10) == []
 
 
 def test_a_celery_worker_hears_api_and_reaper_and_is_denied_nothing(

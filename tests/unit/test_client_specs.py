@@ -113,3 +113,16 @@ def test_a_group_of_several_specs_is_taken_apart() -> None:
 def test_one_job_has_no_spread() -> None:
     [row] = compare({"a": [scored(1, 0.9)]})
     assert row["spread"] is None
+
+
+def test_an_alert_is_an_address_or_a_format_and_an_address() -> None:
+    spec = specs.with_alerts({}, ["https://a.org/x?text=1", "text=https://ntfy.sh/topic"])
+    assert spec["alerts"] == [
+        {"url": "https://a.org/x?text=1", "format": "json"}, {"url": "https://ntfy.sh/topic", "format": "text"},
+    ]  # fmt: skip
+    with pytest.raises(UsageError, match="write it as"):
+        specs.with_alerts({}, ["xml=https://a.org"])
+
+
+def test_an_alert_makes_no_difference_to_a_comparison() -> None:
+    assert specs.differences([{"seed": 1}, specs.with_alerts({"seed": 1}, ["https://a.org"])]) == []

@@ -1,9 +1,9 @@
-"""The run folder: which checkpoints outlive an attempt, and which the job."""
+"""The run folder: which checkpoints outlive an attempt, and which the job; what everybody may read."""
 
 from dataclasses import replace
 from pathlib import Path
 
-from jobs.job import Checkpoint, Job, JobState
+from jobs.job import Checkpoint, Claim, Job, JobState
 from jobs.spec import JobSpec, Placement
 from worker.runfolder import RunFolder
 
@@ -36,3 +36,9 @@ def test_of_an_ended_job_only_the_published_checkpoint_stays(runs_dir: Path) -> 
     job = job_at(26, runs_dir, written=[24, 26, 27])
     RunFolder(runs_dir, JOB).close(replace(job, state=JobState.SUCCEEDED), [], [])
     assert steps_left(runs_dir) == {"26"}
+
+
+def test_the_address_of_an_alert_is_not_in_the_spec_that_everybody_may_read(runs_dir: Path) -> None:
+    spec = JobSpec.model_validate({"alerts": [{"url": "https://a.org/secret"}]})
+    RunFolder(runs_dir, JOB).prepare(Claim(replace(job_at(0, runs_dir, written=[]), spec=spec), 1, 1))
+    assert "secret" not in (runs_dir / JOB / "spec.json").read_text()

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from jobs.datasets import scan, select
+from jobs.datasets import Source, scan, select
 from jobs.errors import UnknownDataset
 from jobs.spec import JobSpec
 from worker.data.errors import DataError, StorageUnavailable
@@ -37,8 +37,7 @@ def main() -> int:
 
 
 def _check(options: argparse.Namespace) -> Any:
-    spec = JobSpec.model_validate(_spec(options))
-    sources = select(scan(options.data), spec.dataset)
+    spec, sources = _asked(options)
     return check(
         spec,
         sources,
@@ -51,12 +50,17 @@ def _check(options: argparse.Namespace) -> Any:
     )
 
 
-def _spec(options: argparse.Namespace) -> dict[str, Any]:
-    """A whole spec from a file, or a task (a challenge's name or window rules as JSON) and a dataset."""
-    if options.spec:
-        return json.loads(options.spec.read_text())
+def _asked(options: argparse.Namespace) -> tuple[JobSpec, tuple[Source, ...]]:
+    """A job spec from a file, alone or as {"spec", "sources"}, or a task and a dataset; names as the folder has them.
+
+    Sources are there where a dataset was named by a person: those names are not on the disk.
+    """
     task = json.loads(options.task) if options.task.startswith("{") else options.task
-    return {"task": task, "dataset": options.dataset}
+    asked = json.loads(options.spec.read_text()) if options.spec else {"task": task, "dataset": options.dataset}
+    spec = JobSpec.model_validate(asked.get("spec", asked))
+    if "sources" in asked:
+        return spec, tuple(Source(**source) for source in asked["sources"])
+    return spec, select(scan(options.data), spec.dataset)
 
 
 def _progress(phase: str, detail: dict[str, Any]) -> None:
@@ -71,7 +75,7 @@ def _options() -> argparse.Namespace:
     checking.add_argument("--cache", type=Path, required=True)
     checking.add_argument("--dataset", default="demo")
     checking.add_argument("--task", default="challenge1", help="a challenge, or window rules as JSON")
-    checking.add_argument("--spec", type=Path, help="a job spec instead of --dataset and --task")
+    checking.add_argument("--spec", type=Path, help="a job spec, or what the service asked for")
     checking.add_argument("--html", type=Path, help="also write the page")
     checking.add_argument("--steps", type=Path, help="folder of custom preprocessing steps")
     checking.add_argument("--workers", type=int)

@@ -17,7 +17,7 @@ from worker.data.errors import DataError
 from worker.data.plan import Plan
 from worker.data.preflight import Examined, Status, describe_target, summarise
 from worker.data.prepared import Prepared
-from worker.data.store import Store
+from worker.data.store import Meta, Store
 from worker.data.windows import Signals, WindowIndex
 
 PREVIEW_CHANNELS = 8
@@ -34,7 +34,7 @@ def assemble(plan: Plan, store: Store, examined: list[Examined]) -> tuple[Prepar
     preflight = replace(
         summary,
         warnings=tuple(warnings),
-        preview=_preview(train, kept),
+        preview=_preview(train, kept[0].meta),
         split={"train_windows": len(train), "validation_windows": len(validation)},
         target={
             **summary.target,
@@ -87,7 +87,8 @@ def _divide(
         warning = "one subject only: the end of its recording is validated; the score says nothing of other people"
         return train, validation, splits.time_artefact(whole, spec.seed, train, validation), [warning]
     sides = [splits.Side(one.recording.name, one.recording.subject, one.recording.release) for one in kept]
-    chosen = splits.split(spec.validation, sides, spec.seed)
+    of_people = spec.windows.target != "response_time" and not spec.windows.target.startswith("events.")
+    chosen = splits.split(spec.validation, sides, spec.seed, at_least=2 if of_people else 1)  # one value has no spread
     of_recording = {name: i for i, name in enumerate(whole.recordings)}
     train = np.flatnonzero(np.isin(whole.recording, [of_recording[name] for name in chosen.train]))
     validation = np.flatnonzero(np.isin(whole.recording, [of_recording[name] for name in chosen.validation]))
@@ -105,7 +106,10 @@ def _target_warnings(spec: JobSpec, train: WindowIndex, validation: WindowIndex,
             remedy="check the target column, or take more subjects",
         )
     if validation.target.std() == 0:
-        warnings.append(f"{name} is the same in every validation window: its NRMSE is not defined")
+        raise DataError(
+            f"{name} is {validation.target[0]:g} in every validation window: a score would not be defined",
+            remedy="validate more subjects: a larger validation.fraction, or more subjects in the dataset",
+        )
     releases = {(one.recording.subject, one.recording.release) for one in kept}
     if twice := len(releases) - len({subject for subject, _ in releases}):
         warnings.append(f"{twice} subjects appear in more than one release; each is on one side of the split only")
@@ -118,9 +122,14 @@ def _target_warnings(spec: JobSpec, train: WindowIndex, validation: WindowIndex,
     return warnings
 
 
-def _preview(index: WindowIndex, kept: Sequence[Examined]) -> dict[str, Any]:
+def preview(plan: Plan, store: Store, examined: Sequence[Examined]) -> dict[str, Any]:
+    """Of the first recording that is kept, where no windows are prepared."""
+    kept = [one for one in examined if one.status is Status.KEPT][:1]
+    return _preview(_index(plan, store, kept), kept[0].meta) if kept else {}
+
+
+def _preview(index: WindowIndex, meta: Meta | None) -> dict[str, Any]:
     """One window, a few channels, for the report's page."""
-    meta = kept[0].meta
     assert meta is not None
     rows = np.linspace(0, index.n_chans - 1, min(PREVIEW_CHANNELS, index.n_chans)).astype(int)
     window = index.gather([0])[0][rows]

@@ -9,6 +9,8 @@ import hashlib
 import json
 import os
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,9 +20,9 @@ from pydantic import TypeAdapter
 
 from jobs import spec
 from worker.data.errors import DataError, infrastructure
-from worker.data.findings import BadRecording, Check
+from worker.data.findings import BadRecording, Check, Finding, Severity
 from worker.data.preprocess import Signal, apply, resample
-from worker.data.reading import Header, annotations, open_signal, read_microvolts
+from worker.data.reading import Header, annotations, open_signal, read_microvolts, require_channels
 from worker.data.recordings import COMPANIONS, digest_of
 from worker.data.store import Meta, Store, write_tiles
 
@@ -100,14 +102,16 @@ def _answer(request: Request, store: Store) -> dict[str, Any]:
 
 
 def _build_signal(request: Request, path: Path, target: Path, content: str) -> Meta:
-    """Writes the preprocessed signal; where the recording is bad, nothing but the reason is kept."""
+    """Writes the preprocessed signal; where the recording is bad, nothing but what was found is kept."""
     try:
-        header = open_signal(path)
-        channels = request.processing.channels or header.ch_names
-        raw = Signal(read_microvolts(header, channels), header.sfreq, tuple(channels))
-        facts = _facts(content, header, raw)
+        header, findings = _open(path)
+        raw, missing = _read(header, request.processing.channels or header.ch_names)
     except BadRecording as bad:
         return Meta(content, findings=(bad.finding,))
+    findings += [*missing, *_not_finite(raw)]
+    facts = _facts(content, header, raw)
+    if findings:
+        return replace(facts, findings=tuple(findings))
     steps = _STEPS.validate_json(request.processing.steps)
     signal = resample(raw, request.processing.sfreq or raw.sfreq)
     signal = apply(signal, steps, Path(request.steps_dir) if request.steps_dir else None)
@@ -115,13 +119,44 @@ def _build_signal(request: Request, path: Path, target: Path, content: str) -> M
     return replace(facts, ch_names=signal.ch_names, sfreq=signal.sfreq, n_times=signal.x.shape[1])
 
 
+def _open(path: Path) -> tuple[Header, list[Finding]]:
+    """A file that ends early is opened all the same, for what else may be wrong with it."""
+    try:
+        return open_signal(path), []
+    except BadRecording as bad:
+        if bad.finding.check is not Check.TRUNCATED:
+            raise
+        with suppress(BadRecording):
+            return open_signal(path, whole=False), [bad.finding]
+        raise
+
+
+def _read(header: Header, channels: Sequence[str]) -> tuple[Signal, list[Finding]]:
+    """The channels asked for, or those of them that there are and a finding."""
+    try:
+        missing: list[Finding] = []
+        require_channels(header, channels)
+    except BadRecording as bad:
+        missing = [bad.finding]
+        channels = [name for name in dict.fromkeys(channels) if name in header.ch_names]
+    return Signal(read_microvolts(header, channels), header.sfreq, tuple(channels)), missing
+
+
+def _not_finite(raw: Signal) -> Iterator[Finding]:
+    """One pass over the signal, a channel at a time."""
+    bad = [(name, np.flatnonzero(~np.isfinite(x))) for name, x in zip(raw.ch_names, raw.x, strict=True)]
+    bad = [(name, at) for name, at in bad if len(at)]
+    if bad:
+        name, at = min(bad, key=lambda pair: pair[1][0])
+        message = f"{sum(len(at) for _, at in bad)} samples are NaN or infinite, the first in {name} at "
+        yield Finding(
+            Check.NOT_FINITE, Severity.FAILED, f"{message}{at[0] / raw.sfreq:.2f} s", remedy="export it again"
+        )
+
+
 def _facts(content: str, header: Header, raw: Signal) -> Meta:
     """One pass over the signal, a channel at a time while it is in the processor's cache."""
-    sds = [float(x.std(dtype=np.float64)) for x in raw.x]
-    if not np.isfinite(sds).all():
-        bad = np.argwhere(~np.isfinite(raw.x))
-        first = f"{raw.ch_names[bad[0, 0]]} at {bad[:, 1].min() / raw.sfreq:.2f} s"
-        raise BadRecording(Check.NOT_FINITE, f"{len(bad)} samples are NaN or infinite, the first in {first}")
+    sds = [_sd(x) for x in raw.x]
     alive = [sd >= FLAT_UV for sd in sds]
     return Meta(
         content,
@@ -134,6 +169,12 @@ def _facts(content: str, header: Header, raw: Signal) -> Meta:
         ),
         annotations=tuple((a.onset_s, a.label) for a in annotations(header)),
     )
+
+
+def _sd(x: np.ndarray) -> float:
+    """Of what is finite, where not all of it is."""
+    sd = float(x.std(dtype=np.float64)) if len(x) else 0.0
+    return sd if np.isfinite(sd) else float(x[np.isfinite(x)].std(dtype=np.float64))
 
 
 def _is_saturated(x: np.ndarray) -> bool:

@@ -70,11 +70,12 @@ def check_events(events: Events, rules: EventWindows) -> Iterator[Finding]:
 def check_signal(recording: Recording, meta: Meta, rules: EventWindows | FixedWindows) -> Iterator[Finding]:
     """What was seen while the signal was read."""
     yield from meta.findings
+    sidecar = read_sidecar(recording)
+    if meta.channel_sd_uv:
+        yield from _check_channels(sidecar, meta)
+        yield from _check_sidecar(sidecar, meta)
     if not meta.n_times:
         return
-    sidecar = _read_sidecar(recording)
-    yield from _check_channels(sidecar, meta)
-    yield from _check_sidecar(sidecar, meta)
     if rules.sfreq is not None and meta.original_sfreq < rules.sfreq:
         yield Finding(Check.SAMPLING_RATE, Severity.NOTE, f"upsampled from {meta.original_sfreq:g} Hz")
     if isinstance(rules, FixedWindows) and meta.n_times < round(rules.size_s * meta.sfreq):
@@ -128,7 +129,7 @@ def _check_sidecar(sidecar: dict[str, Any], meta: Meta) -> Iterator[Finding]:
         yield Finding(Check.SIDECAR_DISAGREES, Severity.NOTE, f"_eeg.json says {' and '.join(said)}; the signal counts")
 
 
-def _read_sidecar(recording: Recording) -> dict[str, Any]:
+def read_sidecar(recording: Recording) -> dict[str, Any]:
     if "_eeg.json" not in recording.inventory:
         return {}
     try:

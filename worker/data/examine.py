@@ -13,7 +13,7 @@ import numpy as np
 from jobs.spec import EventWindows
 from worker.data.builder import Request
 from worker.data.building import Built, build_all
-from worker.data.checks import check_events, check_listing, check_signal, check_trials
+from worker.data.checks import check_events, check_listing, check_signal, check_trials, read_sidecar
 from worker.data.cutting import Cut, cut_events, cut_fixed, n_samples
 from worker.data.events import Events, read_events
 from worker.data.findings import Check, Finding, Severity
@@ -81,22 +81,38 @@ def _with_entry(store: Store, one: Examined, built: dict[str, Built]) -> Examine
 
 def _cut(plan: Plan, one: Examined) -> Examined:
     """The windows of a recording whose signal is there, and what the checks of signal and events say."""
-    if one.meta is None:
+    if one.status is Status.EXCLUDED and one.meta is None:
         return one
-    rules = plan.spec.windows
-    findings = [*one.findings, *check_signal(one.recording, one.meta, rules)]
-    cut = None
+    rules, meta = plan.spec.windows, one.meta or Meta("")
+    findings = [*one.findings, *check_signal(one.recording, meta, rules)]
     if isinstance(rules, EventWindows):
-        events, problems = _events(one.recording, one.meta, rules)
+        cut, problems = _cut_events(one.recording, meta, rules)
         findings += problems
-        if events is not None and one.meta.n_times:
-            duration_s = one.meta.n_times / one.meta.sfreq
-            cut = cut_events(trial_table(events, rules, duration_s), rules, one.meta.sfreq, one.meta.n_times)
-            findings += check_trials(events, cut, duration_s)
-            cut = _with_trait(plan, one.recording, cut)
-    elif one.meta.n_times >= n_samples(rules.size_s, one.meta.sfreq or 1):
-        cut = cut_fixed(rules, float(plan.trait(one.recording) or 0.0), one.meta.sfreq, one.meta.n_times)
+        return replace(one, findings=tuple(findings), cut=_with_trait(plan, one.recording, cut))
+    cut = None
+    if meta.n_times >= n_samples(rules.size_s, meta.sfreq or 1):
+        cut = cut_fixed(rules, float(plan.trait(one.recording) or 0.0), meta.sfreq, meta.n_times)
     return replace(one, findings=tuple(findings), cut=cut)
+
+
+def _cut_events(recording: Recording, meta: Meta, rules: EventWindows) -> tuple[Cut | None, list[Finding]]:
+    """Where there is no usable signal, its events are checked for the length that was meant, and nothing is cut."""
+    events, problems = _events(recording, meta, rules)
+    sfreq = meta.sfreq or rules.sfreq or 100.0
+    n_times = meta.n_times or round(_meant_s(recording, meta) * sfreq)
+    if events is None or not n_times:
+        return None, problems
+    cut = cut_events(trial_table(events, rules, n_times / sfreq), rules, sfreq, n_times)
+    problems += check_trials(events, cut, n_times / sfreq)
+    return cut if meta.n_times else None, problems
+
+
+def _meant_s(recording: Recording, meta: Meta) -> float:
+    """How long a recording should be, by its sidecar; else how long its file is; 0 where neither is known."""
+    said = read_sidecar(recording).get("RecordingDuration")
+    if isinstance(said, int | float) and said > 0:
+        return float(said)
+    return meta.original_n_times / meta.original_sfreq if meta.original_sfreq else 0.0
 
 
 def _events(recording: Recording, meta: Meta, rules: EventWindows) -> tuple[Events | None, list[Finding]]:
@@ -119,8 +135,8 @@ def _events(recording: Recording, meta: Meta, rules: EventWindows) -> tuple[Even
     return events, list(check_events(events, rules))
 
 
-def _with_trait(plan: Plan, recording: Recording, cut: Cut) -> Cut:
-    if not plan.targets_are_traits:
+def _with_trait(plan: Plan, recording: Recording, cut: Cut | None) -> Cut | None:
+    if cut is None or not plan.targets_are_traits:
         return cut
     trait = plan.trait(recording)
     return replace(cut, target=np.full(len(cut.start), np.nan if trait is None else trait))

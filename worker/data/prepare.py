@@ -10,12 +10,12 @@ from pathlib import Path
 
 from jobs.datasets import Source
 from jobs.spec import JobSpec
-from worker.data.assemble import assemble
+from worker.data.assemble import assemble, preview
 from worker.data.errors import DataError, StorageFull, infrastructure
 from worker.data.eviction import evict
 from worker.data.examine import Report, examine
 from worker.data.plan import make_plan
-from worker.data.preflight import PreflightReport, judge, summarise
+from worker.data.preflight import Examined, PreflightReport, judge, summarise
 from worker.data.prepared import Prepared, load, save
 from worker.data.store import Store
 
@@ -63,14 +63,23 @@ def check(
     workers: int = os.cpu_count() or 1,
     steps_dir: Path | None = None,
 ) -> PreflightReport:
-    """Preflight alone: the same reading and the same checks, but no verdict and no split."""
+    """Preflight alone: the same reading and the same checks, but no split; what would fail a job is a warning."""
     try:
         plan = make_plan(spec, sources, data_dir, steps_dir)
         store = Store(cache_dir)
         examined = examine(plan, store, report, memory_budget_bytes, workers)
-        return summarise(examined, spec.windows.target)
+        summary = summarise(examined, spec.windows.target)
+        return replace(summary, warnings=_verdict(examined, spec), preview=preview(plan, store, examined))
     except OSError as error:
         raise infrastructure(error) or DataError(f"a file cannot be read: {error}") from error
+
+
+def _verdict(examined: Sequence[Examined], spec: JobSpec) -> tuple[str, ...]:
+    try:
+        judge(examined, spec.preflight)
+    except DataError as error:
+        return (f"a job would fail: {error}",)
+    return ()
 
 
 def _prepare(

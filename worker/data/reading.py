@@ -36,9 +36,13 @@ class Annotation:
     label: str
 
 
-def open_signal(path: Path) -> Header:
-    """Reads the header. Raises BadRecording where the file is damaged, OSError where it cannot be reached."""
-    _check_length(path)
+def open_signal(path: Path, whole: bool = True) -> Header:
+    """Reads the header. Raises BadRecording where the file is damaged, OSError where it cannot be reached.
+
+    `whole=False` takes what there is of a file that ends early.
+    """
+    if whole:
+        _check_length(path)
     try:
         raw = _reader(path)(path, preload=False, verbose="error")
     except OSError:
@@ -48,8 +52,8 @@ def open_signal(path: Path) -> Header:
     return Header(tuple(raw.ch_names), float(raw.info["sfreq"]), int(raw.n_times), raw)
 
 
-def read_microvolts(header: Header, channels: Sequence[str]) -> np.ndarray:
-    """(n_chans, n_times) float32, channels in the order asked for. Raises BadRecording, OSError."""
+def require_channels(header: Header, channels: Sequence[str]) -> None:
+    """Raises BadRecording where one is missing, or there twice."""
     missing = [name for name in channels if name not in header.ch_names]
     if missing:
         some = ", ".join(missing[:6]) + (" ..." if len(missing) > 6 else "")
@@ -60,6 +64,10 @@ def read_microvolts(header: Header, channels: Sequence[str]) -> np.ndarray:
         )
     if len(set(header.ch_names)) != len(header.ch_names):
         raise BadRecording(Check.CHANNELS, "two channels have the same name")
+
+
+def read_microvolts(header: Header, channels: Sequence[str]) -> np.ndarray:
+    """(n_chans, n_times) float32, channels of the file in the order asked for. Raises BadRecording, OSError."""
     picks = [header.ch_names.index(name) for name in channels]
     signal = np.empty((len(picks), header.n_times), np.float32)
     for start in range(0, header.n_times, CHUNK_TIMES):
@@ -130,9 +138,12 @@ def _check_brainvision(path: Path) -> None:
     text = path.read_text(errors="replace")
     sample_bytes = 4 if "FLOAT_32" in text else 2
     lines = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
-    n_chans = int(lines.get("NumberOfChannels", "1"))
     n_bytes = path.with_suffix(".eeg").stat().st_size
-    promised = int(lines.get("DataPoints", "0")) * n_chans * sample_bytes
+    try:
+        n_chans = max(1, int(lines.get("NumberOfChannels", "1")))
+        promised = int(lines.get("DataPoints", "0")) * n_chans * sample_bytes
+    except ValueError as error:
+        raise BadRecording(Check.UNREADABLE, "the header is damaged", remedy="fetch the file again") from error
     if n_bytes % (n_chans * sample_bytes) or n_bytes < promised:
         raise BadRecording(
             Check.TRUNCATED, f"{n_bytes} bytes are not whole samples, or too few", remedy="fetch it again"

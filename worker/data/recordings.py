@@ -13,12 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobs.datasets import Source
+from jobs.datasets import SIGNAL_SUFFIXES, Source
 from jobs.spec import JobSpec
 from worker.data.errors import DataError, StorageUnavailable, infrastructure
 from worker.data.events import MISSING, number
 
-SIGNAL_SUFFIXES = (".bdf", ".edf", ".vhdr", ".set")  # in this order where a recording lies there in several formats
 COMPANIONS = {".vhdr": (".eeg", ".vmrk"), ".set": (".fdt",)}
 LISTERS = 16
 SIDECARS = ("_eeg.json", "_events.tsv", "_channels.tsv")
@@ -61,7 +60,8 @@ class Inventory:
 class Recording:
     """One continuous EEG file. `path` is the signal's, None where the folder has sidecars only.
 
-    stem: sub-X[_ses-S]_task-T[_run-N] ; source_path: the BIDS root's, relative to the data folder.
+    stem: sub-X[_ses-S]_task-T[_run-N], or the file's name where it lies outside BIDS;
+    source_path: the BIDS root's, relative to the data folder.
     """
 
     release: str
@@ -170,8 +170,21 @@ def _of_subjects(spec: JobSpec, found: list[Recording]) -> list[Recording]:
 def _recordings_of(source: Source, data_dir: Path) -> list[Recording]:
     """Subjects at a time: on a network folder each look is a journey."""
     subjects = _subfolders(data_dir / source.path, "sub-")
+    if not subjects:
+        return _plain_files(data_dir / source.path, source)
     with ThreadPoolExecutor(LISTERS) as pool:
         return [one for some in pool.map(lambda subject: list(_of_subject(subject, source)), subjects) for one in some]
+
+
+def _plain_files(folder: Path, source: Source) -> list[Recording]:
+    """Signal files side by side, without BIDS names: a subject each, called like the file."""
+    with os.scandir(folder) as entries:
+        files = {entry.name: entry for entry in entries if not entry.name.startswith(".")}
+    signals = [folder / name for end in reversed(SIGNAL_SUFFIXES) for name in sorted(files) if name.endswith(end)]
+    return [
+        Recording(source.release, source.path, stem, "", stem, folder, path, _inventory(stem, path, files))
+        for stem, path in {path.stem: path for path in signals}.items()
+    ]
 
 
 def _of_subject(subject: Path, source: Source) -> Iterator[Recording]:
@@ -208,7 +221,8 @@ def _recordings_in(folder: Path, source: Source) -> Iterator[Recording]:
 def _inventory(stem: str, path: Path | None, files: dict[str, os.DirEntry[str]]) -> Inventory:
     suffixes = [*SIDECARS]
     if path is not None:
-        suffixes += [f"_eeg{end}" for end in (path.suffix, *COMPANIONS.get(path.suffix, ()))]
+        part = path.stem.removeprefix(stem)  # _eeg, or nothing outside BIDS
+        suffixes += [part + end for end in (path.suffix, *COMPANIONS.get(path.suffix, ()))]
     present = [files[name] for suffix in sorted(suffixes) if (name := stem + suffix) in files]
     return Inventory(tuple(entry for file in present if (entry := _size_and_time(file))))
 

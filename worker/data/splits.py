@@ -43,11 +43,12 @@ class Split:
         return {"schema": 1, **asdict(self)}
 
 
-def split(rule: SubjectSplit | ReleaseSplit | FoldSplit, sides: Sequence[Side], seed: int) -> Split:
-    """Raises DataError where a side would be empty."""
+def split(rule: SubjectSplit | ReleaseSplit | FoldSplit, sides: Sequence[Side], seed: int, at_least: int = 1) -> Split:
+    """`at_least` so many subjects are held out by a share, however small it is. Raises DataError where a side would be
+    empty."""
     match rule:
         case SubjectSplit():
-            validated = _share(sides, rule.fraction, seed)
+            validated = _share(sides, rule.fraction, seed, at_least)
         case FoldSplit():
             validated = _fold(sides, rule, seed)
         case ReleaseSplit():
@@ -100,9 +101,9 @@ def drawn(subjects: Sequence[str], seed: int) -> list[str]:
     return sorted(subjects, key=lambda subject: hashlib.sha256(f"{seed}:{subject}".encode()).digest())
 
 
-def _share(sides: Sequence[Side], fraction: float, seed: int) -> set[str]:
+def _share(sides: Sequence[Side], fraction: float, seed: int, at_least: int) -> set[str]:
     order = drawn(_subjects(sides), seed)
-    return set(order[: min(max(1, round(fraction * len(order))), len(order) - 1)])
+    return set(order[: min(max(at_least, round(fraction * len(order))), len(order) - 1)])
 
 
 def _fold(sides: Sequence[Side], rule: FoldSplit, seed: int) -> set[str]:

@@ -8,16 +8,16 @@ import faulthandler
 import json
 import os
 import signal
+import socket
 import sys
 import traceback
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from jobs.datasets import Source, scan, select
-from jobs.fault import Fault, FaultKind
+from jobs.fault import Fault, FaultKind, Scope
 from jobs.spec import JobSpec
 from worker.training.errors import (
     EXIT_DEVICE,
@@ -27,6 +27,7 @@ from worker.training.errors import (
     SpecCannotRun,
     UserCodeFailed,
 )
+from worker.training.nursery import wait_to_be_born, warm_up
 from worker.training.orphan import die_with_parent
 from worker.training.protocol import Channel, PipeClosed, inherited
 from worker.training.reports import START_S, PipeReports, Reports, TerminalReports
@@ -41,6 +42,8 @@ SLOW_TO_IMPORT = (
     "worker.export.charts",
     "worker.export.results",
 )
+
+GIB = 2**30
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,9 @@ class Orders:
     threads: int | None
     user_code: Path | None
     compile: bool
+    memory_gib: float
+    cache_gib: float | None
+    audit_every_s: float
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -66,16 +72,18 @@ def main(argv: list[str] | None = None) -> int:
     if hasattr(signal, "SIGUSR1"):
         faulthandler.register(signal.SIGUSR1, all_threads=True)
     args = parse(argv)
-    if args.channel is None:
+    if args.parent is None:
         return end(TerminalReports(folder_of(args) / "metrics.jsonl"), args)
     die_with_parent(args.parent)
-    return wait_warm(inherited(args.channel))
+    if args.nursery is None:
+        warm_up()
+        return await_orders(inherited(args.channel))
+    channel = wait_to_be_born(socket.socket(fileno=args.nursery), args.parent)
+    return await_orders(channel) if channel else 0
 
 
-def wait_warm(channel: Channel) -> int:
-    """The spare's life: import what is slow, wait for orders, run them. The device is untouched until then."""
-    for slow in SLOW_TO_IMPORT:
-        import_module(slow)
+def await_orders(channel: Channel) -> int:
+    """A trainer's life: wait for orders, run them. The device is untouched until then."""
     try:
         while not (orders := channel.poll(timeout_s=3600.0)):
             pass
@@ -111,11 +119,13 @@ def end(reports: Reports, args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         return 130
     except Exception as error:  # noqa: BLE001 - the trainer's outer door: whatever it was becomes a Fault
-        fault = fault_of(error)
+        fault = fault_of(error, args.device)
         if fault.kind in (FaultKind.INTERNAL, FaultKind.USER_CODE):
             with suppress(OSError):
                 traceback.print_exc()
         reports.tell("failed", fault=fault.to_dict())
+        if fault.scope in (Scope.BATCH, Scope.DEVICE):
+            os._exit(EXIT_DEVICE)
         return 1
 
 
@@ -144,14 +154,17 @@ def run(orders: Orders, reports: Reports) -> dict[str, Any]:
         orders.data,
         orders.cache,
         report=lambda type, fields: reports.tell(type, START_S, **fields),
+        memory_budget_bytes=int(orders.memory_gib * GIB),
         steps_dir=own_code,
+        cache_limit_bytes=None if orders.cache_gib is None else int(orders.cache_gib * GIB),
     )
     write_data_report(orders.spec, sources, data, orders.folder)
     reports.tell("phase", START_S, phase="loading")
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS is not deterministic
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(orders.cache / "compiled"))  # outlives the job
     parts = assemble(orders.spec, data, device, orders.runs, own_code, orders.compile)
-    loop = Loop(parts, orders.folder, orders.fence, Charts(reports, orders.folder / "tensorboard"))
+    charts = Charts(reports, orders.folder / "tensorboard")
+    loop = Loop(parts, orders.folder, orders.fence, charts, orders.audit_every_s)
     if orders.checkpoint:
         loop.resume(orders.checkpoint)
     reports.tell("resume", START_S, step=loop.k, fast=parts.built.fast, parameters=parts.built.n_parameters)
@@ -165,10 +178,11 @@ def results_name(fence: int) -> str:
     return f".results.{fence}" if fence else "results"
 
 
-def fault_of(error: BaseException) -> Fault:
-    """What an exception outside the steps means."""
+def fault_of(error: BaseException, device: str = "cpu") -> Fault:
+    """What an exception outside the steps means: while loading, scoring or saving a device can fail too."""
     from jobs.errors import EegqError
     from worker.data.errors import DataError, StorageUnavailable
+    from worker.devices.classify import classify
 
     if isinstance(error, JobFault):
         return error.fault
@@ -182,7 +196,10 @@ def fault_of(error: BaseException) -> Fault:
         return Fault(FaultKind.SPEC, str(error))
     if isinstance(error, MemoryError):
         return Fault(FaultKind.HOST_MEMORY, f"out of host memory: {error}")
-    return Fault(FaultKind.INTERNAL, f"{type(error).__name__}: {error}", hint="a bug of eegq: please report the log")
+    name, code = type(error).__name__, getattr(error, "error_code", None)
+    if device != "cpu" and (fault := classify(name, str(error), code=code, device=device)) is not None:
+        return fault
+    return Fault(FaultKind.INTERNAL, f"{name}: {error}", hint="a bug of eegq: please report the log")
 
 
 def orders_of(args: argparse.Namespace) -> Orders:
@@ -199,6 +216,7 @@ def orders_of(args: argparse.Namespace) -> Orders:
     return Orders(
         spec, sources, args.device, args.runs.resolve(), args.data.resolve(), args.cache.resolve(), folder.resolve(),
         args.fence, args.checkpoint, args.threads, args.user_code, args.compile,
+        args.memory_gib, args.cache_gib, args.audit_every_s,
     )  # fmt: skip
 
 
@@ -221,11 +239,24 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--checkpoint", type=Path, help="go on from this checkpoint folder")
     parser.add_argument("--fence", type=int, default=0)
     parser.add_argument("--user-code", type=Path)
+    parser.add_argument("--memory-gib", type=float, default=4.0, help="what reading recordings may take")
+    parser.add_argument("--cache-gib", type=float, help="size of CACHE above which what no job uses is evicted")
     parser.add_argument("--compile", action="store_true", help="torch.compile a long run's step on a GPU")
+    parser.add_argument(
+        "--audit-every-s", type=float, default=0.0, help="have the CPU pool repeat a step so often; 0: never"
+    )
     parser.add_argument("--channel", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--nursery", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--parent", type=int, help=argparse.SUPPRESS)
     return parser.parse_args(argv)
 
 
+def leave(status: int) -> None:
+    """At once: the interpreter would take seconds to clear away all that was imported."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

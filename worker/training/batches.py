@@ -34,15 +34,15 @@ def free_bytes(device: torch.device) -> int:
 class HostBatches:
     """Gathered from the memory map, then copied; to a GPU through pinned memory, while it computes."""
 
-    def __init__(self, index: WindowIndex, device: torch.device) -> None:
-        self._index, self._device = index, device
+    def __init__(self, index: WindowIndex, device: torch.device, dtype: torch.dtype = torch.float32) -> None:
+        self._index, self._device, self._dtype = index, device, dtype
         self._pinned = device.type == "cuda"
 
     def __call__(self, rows: np.ndarray, shifts: np.ndarray | None = None) -> tuple[Tensor, Tensor]:
         return self._up(self._index.gather(rows, shifts)), self._up(self._index.target[rows])
 
     def _up(self, array: np.ndarray) -> Tensor:
-        tensor = torch.from_numpy(array)
+        tensor = torch.from_numpy(array).to(self._dtype)
         if self._pinned:
             tensor = tensor.pin_memory()
         return tensor.to(self._device, non_blocking=self._pinned)

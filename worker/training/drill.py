@@ -59,7 +59,7 @@ class Driller:
         """Into the first gradient if there is one, else the first parameter: a NaN, or one flipped exponent bit."""
         parameters = [p for p in self._state.model.parameters() if p.requires_grad]
         target = next((p.grad for p in parameters if p.grad is not None), parameters[0])
-        flat = target.view(-1)
+        flat = target.data.view(-1)  # past autograd's count of versions, as a fault would be
         if value is not None:
             flat[0] = value
         else:

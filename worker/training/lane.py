@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from jobs.audit import Verdict
 from jobs.datasets import Source
 from jobs.spec import JobSpec
 from worker.data.prepare import prepare
@@ -23,6 +24,7 @@ from worker.training.orphan import die_with_parent
 from worker.training.parts import Parts, assemble
 from worker.training.protocol import Channel, PipeClosed, inherited
 from worker.training.usercode import adopt
+from worker.training.verdict import audit
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,10 @@ class Lane:
         digest = checkpoint.write(after, parts.state.tensors(), {**scalars, "step": step + 1})
         return {"ok": True, "digest": digest, "step_s": step_s}
 
+    def audit(self, job: str, first: int, steps: int, folder: Path) -> Verdict:
+        """Whether steps first.. of the job were computed rightly: the states around them are in `folder`."""
+        return audit(self._parts_of(job), folder, first, steps)
+
     def _parts_of(self, job: str) -> Parts:
         """Built once a job, from the spec in its run folder."""
         if self._job != job or self._parts is None:
@@ -74,15 +80,26 @@ def serve(channel: Channel, lane: Lane) -> None:
     while True:
         for message in channel.poll(timeout_s=3600.0):
             try:
-                if message["type"] == "expect":
-                    lane.expect(message["job"])
-                    continue
-                before, after = Path(message["before"]), Path(message["after"])
-                answer = lane.compute(message["job"], message["step"], before, after)
+                answer = obey(lane, message)
             except Exception as error:  # noqa: BLE001 - the trainer that asked falls back to its own CPU
                 answer = {"ok": False, "error": f"{type(error).__name__}: {error}"}
-            if message["type"] == "ticket":
+            if message["type"] != "expect":
                 channel.send("answer", **answer)
+
+
+def obey(lane: Lane, message: dict[str, Any]) -> dict[str, Any]:
+    match message["type"]:
+        case "audit":
+            folder = Path(message["folder"])
+            return {
+                "ok": True,
+                "verdict": lane.audit(message["job"], message["first"], message["steps"], folder).to_dict(),
+            }
+        case "ticket":
+            return lane.compute(message["job"], message["step"], Path(message["before"]), Path(message["after"]))
+        case _:
+            lane.expect(message["job"])
+            return {}
 
 
 def main() -> int:

@@ -14,6 +14,7 @@ import numpy as np
 from jobs.fault import Fault, FaultKind
 from jobs.job import Order
 from worker.training import checkpoint
+from worker.training.audit import Audits
 from worker.training.errors import CheckpointDamaged, Interrupted
 from worker.training.evaluate import predict
 from worker.training.parts import Parts
@@ -40,13 +41,15 @@ class Progress:
 
 
 class Loop:
-    def __init__(self, parts: Parts, folder: Path, fence: int, reports: Reports) -> None:
+    def __init__(self, parts: Parts, folder: Path, fence: int, reports: Reports, audit_every_s: float = 0.0) -> None:
         self.parts, self.reports = parts, reports
         self.progress = Progress()
         self.k = 0
         self._folder = folder
         self._writer = checkpoint.Writer(folder / "checkpoints" / str(fence))
-        self._recovery = Recovery(parts, folder / "batches" / str(fence), reports)
+        batches = folder / "batches" / str(fence)
+        self._recovery = Recovery(parts, batches, reports)
+        self._audits = Audits(parts, batches / "audited", reports, audit_every_s)
         self._window, self._step_s = 1, math.inf
         self._may_compile = parts.may_compile
         self._saved_at, self._save_cost_s = time.monotonic(), 0.0
@@ -63,9 +66,11 @@ class Loop:
             if ended:
                 self._finish_epoch()
             self._save_if_due(ended)
+            self._audits.ask()
             self._obey()
         self._save()
         self._flush()
+        self._audits.finish()
         return self.progress
 
     def resume(self, folder: Path) -> None:
@@ -84,13 +89,18 @@ class Loop:
 
     def _train_window(self) -> None:
         per_epoch = self.parts.schedule.steps_per_epoch
-        first, last = self.k, min(self.k + self._window, (self.k // per_epoch + 1) * per_epoch)
+        audited = self._audits.takes(self.k, self._scalars)
+        window = 1 if audited else self._window
+        first, last = self.k, min(self.k + window, (self.k // per_epoch + 1) * per_epoch)
         started = time.monotonic()
         reached, fault = self._try_steps(first, last)
         fault = self._look(first, reached) or fault
         if fault is not None:
+            self._audits.drop()
             device, reason = self._recovery.recover(fault, self.k, self._scalars())
             self._commit(self.k + 1, device, reason)
+        elif audited:
+            self._audits.keep(self.k, self._scalars)
         else:
             self._pace((time.monotonic() - started) / (last - first))
             self._compile_if_it_pays()
@@ -226,6 +236,8 @@ class Loop:
         for order in self.reports.orders():
             if order["type"] == "published":
                 self._writer.confirm(order["step"])
+            if order["type"] == "audited":
+                self._audits.hear(order["agrees"])
             if order["type"] in (Order.DRAIN, Order.PAUSE, Order.MOVE_UP):
                 self._save()
                 self._flush()

@@ -18,6 +18,7 @@ from worker.training.build import Built, Shape, build
 from worker.training.capture import Captured, CapturedStep
 from worker.training.device import Device, device_of
 from worker.training.drill import Driller
+from worker.training.fast import launch_few
 from worker.training.order import Schedule, shifts
 from worker.training.state import TrainingState, lr_factor
 from worker.training.step import Stepper
@@ -69,13 +70,16 @@ class Parts:
         training = self.spec.training
         return lr_factor(training.schedule, k // self.schedule.steps_per_epoch, training.epochs)
 
-    def on_cpu(self) -> "Parts":
-        """The same run with an equal state on this process's CPU, sharing no tensor; drills stay behind."""
+    def on_cpu(self, dtype: torch.dtype = torch.float32) -> "Parts":
+        """The same run with an equal state on this process's CPU, sharing no tensor; drills stay behind.
+
+        In float64 it says who is right where two devices differ.
+        """
         cpu = device_of("cpu")
-        twin = TrainingState(copy.deepcopy(self.state.model), self.spec.training, cpu.torch, self.spec.init)
+        twin = TrainingState(copy.deepcopy(self.state.model).to(dtype), self.spec.training, cpu.torch, self.spec.init)
         twin.restore({name: t.detach().cpu() for name, t in self.state.tensors().items()})
         stepper, driller = Stepper(twin, self.spec.training, Precision.FP32), Driller((), cpu, twin)
-        train = HostBatches(self.data.train, cpu.torch)
+        train = HostBatches(self.data.train, cpu.torch, dtype)
         nowhere = Captured(_never, "the CPU has no graphs")
         return replace(self, device=cpu, state=twin, stepper=stepper, driller=driller, train=train, captured=nowhere)
 
@@ -111,6 +115,8 @@ def assemble(
         lambda: CapturedStep(stepper, cast(ResidentBatches, train), schedule, data.train.max_shift > 0),
         why_not_captured(spec, built, train),
     )
+    if captured.why_not is not None:
+        launch_few(built.model)
     return Parts(
         spec, data, device, built, state, stepper, driller, schedule, train, validation, captured, augment,
         may_compile and captured.why_not is None,

@@ -43,7 +43,7 @@ class Stepper:
         self._remember()
         self._probe("forward")
         with self._autocast():
-            loss = self._loss(self._forward(x).reshape(-1).float(), y)
+            loss = self._loss(self._forward(x).reshape(-1).to(y.dtype), y)
         self._probe("backward")
         self._backward(loss)
         self._probe("optimizer")
@@ -86,15 +86,16 @@ class Stepper:
         return norm
 
     def _update(self, go: Tensor) -> None:
-        """The optimizer's step where `go`, else nothing at all."""
+        """The optimizer's step where `go`, else nothing at all. On the CPU `go` is read at no cost, elsewhere it gates
+        every write, so that the host need not wait."""
         optimizer = self.state.optimizer
+        known_good = go.is_cpu and bool(go)
         if self.state.fused:
-            optimizer.found_inf = (~go).float()  # type: ignore[attr-defined]
-            optimizer.step()
-        else:
-            optimizer.step()
-        for tensor, before in zip(self._shadow, self._before, strict=True):
-            torch.where(go.to(tensor.device), tensor, before, out=tensor)
+            optimizer.found_inf = None if known_good else (~go).float()  # type: ignore[attr-defined]
+        optimizer.step()
+        if not known_good:
+            for tensor, before in zip(self._shadow, self._before, strict=True):
+                torch.where(go.to(tensor.device), tensor, before, out=tensor)
 
     def _rescale(self, finite: Tensor) -> Tensor:
         """fp16's loss scale: halved by an overflow, doubled after 2000 good steps; whether this step is one to skip."""

@@ -3,6 +3,7 @@
 import json
 import shutil
 from functools import partial
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,30 @@ KEPT = {
     Defect.DUPLICATE_EVENTS: "event_duplicate",
 }
 LENIENT = {"max_dropped": 1.0}
+
+# As they are planted one after the other; nothing can be told of a file that is no longer there.
+NO_FILE = (Defect.NOT_EEG, Defect.MISSING_SIGNAL)
+OF_SIGNAL = (Defect.FLAT_CHANNEL, Defect.FLAT_SIGNAL, Defect.SATURATED_CHANNEL, Defect.WRONG_UNIT, Defect.WRONG_COUNT)
+OF_EVENTS = (
+    Defect.EVENTS_PAST_END, Defect.NA_DURATIONS, Defect.UNSORTED_EVENTS, Defect.DUPLICATE_EVENTS, Defect.NA_ONSETS,
+    Defect.NO_MATCHING_EVENTS,
+)  # fmt: skip
+IN_ORDER = (
+    *OF_EVENTS, Defect.MISSING_EVENTS, Defect.MISSING_SIDECAR, Defect.DUPLICATE_RECORDING, *OF_SIGNAL,
+    Defect.TRUNCATED, Defect.NAN, *NO_FILE,
+)  # fmt: skip
+HIDES = {
+    **dict.fromkeys(OF_SIGNAL, NO_FILE),
+    **dict.fromkeys(OF_EVENTS, (Defect.MISSING_EVENTS,)),
+    Defect.FLAT_CHANNEL: (Defect.FLAT_SIGNAL, Defect.SATURATED_CHANNEL, Defect.WRONG_COUNT, *NO_FILE),
+    Defect.FLAT_SIGNAL: (Defect.SATURATED_CHANNEL, Defect.WRONG_UNIT, *NO_FILE),
+    Defect.SATURATED_CHANNEL: (Defect.WRONG_UNIT, Defect.WRONG_COUNT, *NO_FILE),
+    Defect.DUPLICATE_EVENTS: (Defect.NO_MATCHING_EVENTS, Defect.MISSING_EVENTS),
+    Defect.DUPLICATE_RECORDING: (*OF_SIGNAL, Defect.TRUNCATED, Defect.NAN, *NO_FILE),
+    Defect.TRUNCATED: (Defect.NAN, *NO_FILE),
+    Defect.NAN: NO_FILE,
+    Defect.NOT_EEG: NO_FILE,
+}
 
 
 @pytest.fixture(scope="module")
@@ -121,17 +146,24 @@ def test_all_defects_together_are_each_named(sound, clean_report, tmp_path, prep
     assert len(found.train) + len(found.validation) == report.counts["windows"]
 
 
-@pytest.mark.parametrize("first", [Defect.NA_ONSETS, Defect.MISSING_EVENTS, Defect.MISSING_SIDECAR])
-@pytest.mark.parametrize("second", [Defect.NAN, Defect.TRUNCATED, Defect.FLAT_SIGNAL, Defect.WRONG_COUNT])
-def test_two_defects_in_one_recording_are_both_named(sound, tmp_path, first, second, checked):
-    data = copy(sound, tmp_path)
-    path = signal(data)
-    damage(path, first)
-    damage(path, second)
-    found = row(checked(data, job()), path.name.removesuffix("_eeg.bdf"))
-    checks = {finding["check"] for finding in found["findings"]}
-    assert {(DROPPED | KEPT)[first], DROPPED[second]} <= checks
-    assert found["status"] == "failed"
+def test_any_two_defects_in_one_recording_are_both_named(tmp_path, checked):
+    pairs = [(first, second) for first, second in combinations(IN_ORDER, 2) if second not in HIDES.get(first, ())]
+    small(
+        tmp_path / "data" / "demo", subjects=len(pairs) // 3 + 2, runs=3, trials=5, tasks=("contrastChangeDetection",)
+    )
+    stems = {}
+    paths = sorted((tmp_path / "data" / "demo").glob("sub-*/eeg/*_eeg.bdf"))[1:]
+    for pair, path in zip(pairs, paths, strict=False):
+        stems[pair] = path.name.removesuffix("_eeg.bdf")
+        for defect in pair:
+            damage(path, defect)
+    report = checked(tmp_path / "data", job())
+    rows = {one["name"].removeprefix("demo/"): one for one in report.recordings}
+    for pair, stem in stems.items():
+        found = {finding["check"] for finding in rows[stem]["findings"]}
+        assert {(DROPPED | KEPT)[defect] for defect in pair} <= found, pair
+        assert rows[stem]["status"] == ("failed" if set(pair) & set(DROPPED) else "kept"), pair
+    assert_accounted_for(report)
 
 
 def test_strict_fails_on_the_first_defect_with_recording_event_and_remedy(sound, tmp_path, prepared):

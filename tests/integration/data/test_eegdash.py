@@ -38,6 +38,7 @@ def theirs(path):
     return table[COLUMNS].to_numpy(float), correct
 
 
+@pytest.mark.timeout(900)  # 300 recordings, on a busy machine too
 @pytest.mark.parametrize(("release", "usable"), [("R1", 7316), ("R2", 7565), ("R3", 9586)])
 def test_every_trial_of_a_real_release_is_the_same(tmp_path, release, usable):
     found = 0

@@ -83,9 +83,23 @@ def test_check_prints_the_report_and_writes_the_page(tmp_path):
         "check", "--data", str(data), "--cache", str(tmp_path / "cache"), "--task", rules, "--html", str(page)
     )
     assert ended.returncode == 0, ended.stderr
-    assert json.loads(ended.stdout)["counts"]["failed"] == 1
+    report = json.loads(ended.stdout)
+    assert report["counts"]["failed"] == 1
+    assert report["warnings"][0].startswith("a job would fail: demo/")
     assert json.loads(ended.stderr.splitlines()[0])["phase"] == "preprocessing"
-    assert "<svg" in page.read_text()
+    assert page.read_text().count("<svg") == 4
+
+
+def test_check_takes_what_a_service_asked_for(tmp_path):
+    """A dataset's name that a person gave is not on the disk: its sources come with it."""
+    small(tmp_path / "data" / "lab" / "ours", subjects=2)
+    spec = job(dataset="named-by-hand").model_dump(mode="json")
+    asked = {"spec": spec, "sources": [{"release": "R1", "path": "lab/ours"}]}
+    (tmp_path / "asked.json").write_text(json.dumps(asked))
+    folders = ["--data", str(tmp_path / "data"), "--cache", str(tmp_path / "cache")]
+    ended = command("check", "--spec", str(tmp_path / "asked.json"), *folders)
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout)["counts"]["kept"] == 2
 
 
 def test_check_of_an_unknown_dataset_says_which_there_are(tmp_path):

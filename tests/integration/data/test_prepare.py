@@ -184,6 +184,7 @@ def test_another_rate_is_resampled(tmp_path):
         (job("challenge2", windows={"target": "sex"}), "not a number"),
         (job(dataset={"name": "demo", "subjects": ["NOBODY", "NEMO"]}), "no recording of subject NEMO, NOBODY"),
         (job(validation={"by": "release", "releases": ["R9"]}), "no recording of release R9"),
+        (job("challenge2", validation={"by": "fold", "folds": 5}), "in every validation window"),
         (job(windows={"mapping": {"stimulus": ["beep"], "response": ["boop"]}}), "no usable trial"),
         (job(preprocess=[{"step": "filter", "h_freq": 60}]), "not below half of 100 Hz"),
         (job(preprocess=[{"step": "custom", "function": "my_steps:fn"}]), "custom steps are off"),
@@ -209,14 +210,14 @@ def test_a_constant_target_is_nothing_to_learn(tmp_path):
 
 def test_a_missing_target_excludes_the_subject_and_is_never_replaced(tmp_path):
     data = tmp_path / "data"
-    root = small(data / "demo", subjects=4)
+    root = small(data / "demo", subjects=5)
     lines = (root / "participants.tsv").read_text().splitlines()
     column = lines[0].split("\t").index("externalizing")
     cells = [line.split("\t") for line in lines]
     cells[1][column] = "n/a"
     (root / "participants.tsv").write_text("\n".join("\t".join(row) for row in cells))
     found = prepared(data, job("challenge2", preflight={"strict": True}))
-    assert len(found.train.subjects) == 3
+    assert len(found.train.subjects) == 4
     assert (found.preflight.counts["excluded"], found.preflight.counts["failed"]) == (1, 0)
 
 

@@ -51,6 +51,7 @@ def test_usable_trials_and_their_response_times_are_exactly_the_known_ones(
     assert int((response_s == 0).sum()) == zeros
 
 
+@pytest.mark.timeout(900)  # 300 recordings, on a busy machine too
 def test_a_whole_real_release_goes_from_folders_to_windows(tmp_path):
     """R1 with two simulated channels: 293 recordings through builders, store, braindecode and split.
 
@@ -67,6 +68,7 @@ def test_a_whole_real_release_goes_from_folders_to_windows(tmp_path):
     assert (round(float(target.mean()), 3), round(float(target.std()), 3)) == (1.561, 0.404)
 
 
+@pytest.mark.timeout(900)  # 300 recordings, on a busy machine too
 def test_externalizing_is_missing_where_it_is_missing(tmp_path):
     root = real_metadata("R1", tmp_path)
     with (root / "participants.tsv").open(newline="") as file:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from jobs.audit import Verdict
 from jobs.datasets import scan, select
 from jobs.spec import JobSpec
 from worker.data.prepare import Prepared, prepare
@@ -57,9 +58,21 @@ class Engine:
         sources = select(scan(self.folder / "data"), spec.dataset)
         return prepare(spec, sources, self.folder / "data", self.folder / "cache")
 
-    def loop(self, spec: JobSpec, device: str = "cpu", supervisor: Supervisor | None = None, fence: int = 1) -> Loop:
+    def loop(
+        self,
+        spec: JobSpec,
+        device: str = "cpu",
+        supervisor: Supervisor | None = None,
+        fence: int = 1,
+        audit_every_s: float = 0.0,
+    ) -> Loop:
         parts = assemble(spec, self.data(spec), device_of(device), self.folder / "runs")
-        return Loop(parts, self.run_folder(spec), fence, supervisor or Supervisor())
+        return Loop(parts, self.run_folder(spec), fence, supervisor or Supervisor(), audit_every_s)
+
+    def auditor(self) -> Callable[[dict[str, Any]], Verdict]:
+        """What the CPU pool finds in what a trainer set aside."""
+        lane = Lane(Folders(self.folder / "runs", self.folder / "data", self.folder / "cache"))
+        return lambda asked: lane.audit("job", asked["first"], asked["steps"], Path(asked["folder"]))
 
     def run_folder(self, spec: JobSpec) -> Path:
         path = self.folder / "runs" / "job"

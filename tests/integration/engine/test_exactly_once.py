@@ -99,6 +99,16 @@ def test_a_sticky_error_ends_the_attempt_and_the_job_goes_on_elsewhere(engine):
     assert_identical(weights(second), undisturbed(engine))
 
 
+def test_a_batch_that_never_fits_is_said_so_after_the_second_and_moves_the_job(engine):
+    drills = [{"kind": "oom", "step": k, "times": 2} for k in (0, 1, 2, 3)]
+    supervisor = Supervisor(engine.lane())
+    with pytest.raises(DeviceFault) as raised:
+        engine.loop(engine.spec(drill=drills), "standin", supervisor).run()
+    assert raised.value.fault.kind == "too_large"
+    assert "training.batch_size" in raised.value.fault.hint
+    assert [ticket["step"] for ticket in supervisor.of("ticket")] == [0]
+
+
 def test_failover_never_moves_no_batch(engine):
     spec = engine.spec(failover="never", drill=[{"kind": "oom", "step": 2, "times": 2}])
     with pytest.raises(DeviceFault):

@@ -61,7 +61,7 @@ def _nan(path: Path) -> None:
     """BDF cannot hold NaN, so the recording becomes a BrainVision file."""
     eeg, sfreq, ch_names = _read(path)
     eeg[3 % len(eeg), 100:110] = np.nan
-    _write_brainvision(path.with_suffix(".vhdr"), eeg, sfreq, ch_names)
+    write_brainvision(path.with_suffix(".vhdr"), eeg, sfreq, ch_names)
     path.unlink()
 
 
@@ -197,7 +197,7 @@ def _edit_events(path: Path, change: Callable[[list[EventRow]], list[EventRow]])
     write_events(_events_path(path), change(rows))
 
 
-def _write_brainvision(path: Path, eeg: np.ndarray, sfreq: int, ch_names: Sequence[str]) -> None:
+def write_brainvision(path: Path, eeg: np.ndarray, sfreq: int, ch_names: Sequence[str]) -> None:
     """See https://www.brainproducts.com/support-resources/brainvision-core-data-format-1-0/."""
     channels = "\n".join(f"Ch{i}={name},,1,uV" for i, name in enumerate(ch_names, 1))
     path.write_text(

@@ -13,8 +13,10 @@ from torch import nn
 from worker.training.fast.blocks import accelerate_blocks
 from worker.training.fast.eegnet import accelerate_eegnet
 from worker.training.fast.eegnex import accelerate_eegnex
-from worker.training.fast.merged import accelerate_merged
+from worker.training.fast.merged import accelerate_merged, launch_few
 from worker.training.fast.sinc import accelerate_sinc
+
+__all__ = ["accelerate", "describe", "launch_few"]
 
 _FAMILIES = (accelerate_eegnex, accelerate_eegnet, accelerate_blocks, accelerate_merged, accelerate_sinc)
 

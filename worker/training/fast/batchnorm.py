@@ -2,7 +2,7 @@
 
 Knows filters along time and BatchNorm modules; knows no model.
 
-Letters: F filters, K taps, R distinct rows of a filter's matrix, U samples out.
+Letters: F filters, K taps, M = K + 1, R distinct rows of a filter's matrix, U samples out.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def batchnorm_affine(bns: Sequence[nn.BatchNorm2d], filters: Filters, moments: M
         _beside([bn.weight for bn in bns]),
         _beside([bn.bias for bn in bns]),
         filters.counts_R,
-        *moments.seen_by(filters.band),
+        moments.seen_by(filters.band),
         filters.band.n_times_out,
         bns[0].eps,
     )
@@ -81,14 +81,13 @@ class _BatchNormOfRows(Function):
         weight_F: Tensor | None,
         bias_F: Tensor | None,
         counts_R: Tensor | None,
-        mean_RK: Tensor,
-        second_RKK: Tensor,
+        moments_RKM: Tensor,
         n_times_out: int,
         eps: float,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         rows_RFK = rows_FRK.transpose(0, 1)
-        spread_RFK = torch.bmm(rows_RFK, second_RKK)
-        mean_RF = torch.bmm(rows_RFK, mean_RK[:, :, None]).squeeze(2)
+        spread_RFM = torch.bmm(rows_RFK, moments_RKM)
+        spread_RFK, mean_RF = spread_RFM[:, :, :-1], spread_RFM[:, :, -1]
         power_F = (spread_RFK * rows_RFK).sum((0, 2))
         offset_RF = None if offset_FR is None else offset_FR.T
         if offset_RF is not None:
@@ -101,7 +100,7 @@ class _BatchNormOfRows(Function):
         var_F = torch.addcmul(power_F / n_times_out, mean_F, mean_F, value=-1).clamp_min_(0)
         rstd_F = (var_F + eps).rsqrt_()
         scale_F = rstd_F.clone() if weight_F is None else weight_F * rstd_F
-        ctx.save_for_backward(counts_R, offset_RF, spread_RFK, mean_RK, mean_RF, mean_F, rstd_F, scale_F)
+        ctx.save_for_backward(counts_R, offset_RF, spread_RFK, moments_RKM[:, :, -1], mean_RF, mean_F, rstd_F, scale_F)
         ctx.n_times_out, ctx.is_affine = n_times_out, weight_F is not None
         ctx.mark_non_differentiable(mean_F, var_F)
         ctx.set_materialize_grads(False)
@@ -122,7 +121,7 @@ class _BatchNormOfRows(Function):
             per_mean_RF = torch.addcmul(grad_mean_F, offset_RF, grad_power_F, value=2)
         grad_rows_RFK = per_mean_RF[:, :, None] * mean_RK[:, None]
         grad_rows_RFK.addcmul_(spread_RFK, grad_power_F[:, None], value=2)
-        return grad_rows_RFK.transpose(0, 1), grad_offset_FR, grad_weight_F, grad_bias_F, None, None, None, None, None
+        return grad_rows_RFK.transpose(0, 1), grad_offset_FR, grad_weight_F, grad_bias_F, None, None, None, None
 
 
 def _running_affine(bn: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:

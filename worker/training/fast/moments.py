@@ -27,13 +27,16 @@ class Moments:
     second_TT: Tensor
     n_signals: int
 
-    def seen_by(self, band: Band) -> tuple[Tensor, Tensor]:
-        """What the taps of each distinct row read, (R, K) and (R, K, K), summed over the rows that are alike."""
+    def seen_by(self, band: Band) -> Tensor:
+        """What the taps of each distinct row read, summed over the rows that are alike: (R, K, K + 1), the mean last.
+
+        Beside each other, since one product of the taps then meets both.
+        """
         padded_WW = functional.pad(self.second_TT, (band.left, band.right, band.left, band.right))
         n_columns = padded_WW.shape[0]
         second_UKK = padded_WW.as_strided((band.n_times_out, band.n_taps, band.n_taps), (n_columns + 1, n_columns, 1))
         mean_UK = functional.pad(self.mean_T, (band.left, band.right)).unfold(0, band.n_taps, 1)
-        return _sum_alike(mean_UK, band), _sum_alike(second_UKK, band)
+        return torch.cat([_sum_alike(second_UKK, band), _sum_alike(mean_UK, band)[:, :, None]], dim=2)
 
 
 def signal_moments(x_BCT: Tensor) -> Moments:

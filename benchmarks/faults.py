@@ -1,0 +1,242 @@
+"""What a fault costs on the stand-in GPU, with the whole queue around it: seconds, steps, and nothing of the result.
+
+    python -m benchmarks.faults drills                    every kind of drill against runs without
+    python -m benchmarks.faults storm --faults 260        random faults over one run
+
+Real processes and a real Redis. The CPU passes for the GPU, so this measures accounting and supervision, not drivers.
+"""
+
+import argparse
+import json
+import os
+import random
+import signal
+import statistics
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file
+from torch import equal
+
+from benchmarks.machine import facts
+from jobs.device import DeviceHealth
+from jobs.job import Job, Pool
+from jobs.ledger import Run
+from jobs.spec import JobSpec
+from tests.conftest import wait_until
+from tests.stack import Stack, make_data, tiny
+
+DEVICE = "standin:0"
+LIMIT_S = 900.0
+DRILLS: dict[str, dict[str, Any]] = {
+    "oom, once": {"kind": "oom", "step": 25},
+    "oom in forward": {"kind": "oom", "step": 25, "times": 2},
+    "oom in backward": {"kind": "oom", "step": 25, "where": "backward", "times": 2},
+    "oom in optimizer": {"kind": "oom", "step": 25, "where": "optimizer", "times": 2},
+    "nan": {"kind": "nan", "step": 25, "where": "optimizer"},
+    "slow": {"kind": "slow", "step": 25},
+    "sticky": {"kind": "sticky", "step": 25},
+    "abort": {"kind": "abort", "step": 25},
+    "segfault": {"kind": "segfault", "step": 25},
+    "hang": {"kind": "hang", "step": 25},
+    "bitflip": {"kind": "bitflip", "step": 1, "where": "optimizer"},
+}
+MOVES = {"oom": 2, "nan": 1}
+MIX = {"oom": 10, "nan": 8, "slow": 1, "sticky": 1, "abort": 1, "segfault": 1}
+
+
+def every_drill(stack: Stack, epochs: int, cleans: int) -> list[dict[str, Any]]:
+    clean = [run(stack, tiny(epochs=epochs, placement="gpu")) for _ in range(cleans)]
+    usual_s = statistics.median(ran_s(job) for job in clean)
+    rows: list[dict[str, Any]] = [{"drill": "none", "runs_s": [round(ran_s(job), 2) for job in clean]}]
+    for name, drill in DRILLS.items():
+        job = run(stack, tiny(epochs=epochs, placement="gpu", drill=[drill]))
+        rows.append({
+            "drill": name, "recovered": job.state == "succeeded", "identical": same_weights(stack, job, clean[0]),
+            "seconds_lost": round(ran_s(job) - usual_s, 2), "out_of_action_s": out_of_action_s(stack, job),
+            "ran_on": "-".join(a.pool for a in job.attempts), "reason": job.last_reason,
+            **ledger(stack, job), "device_after": stack.fleet.device(DEVICE).health,
+        })  # fmt: skip
+        print(json.dumps(rows[-1]), flush=True)
+    return rows
+
+
+def storm(stack: Stack, faults: int, epochs: int, seed: int) -> list[dict[str, Any]]:
+    """Random faults over one run, the same run without any, and what the events say of every move between pools."""
+    training = {"epochs": epochs, "batch_size": 2}  # many steps an epoch: it is them that fail
+    clean = run(stack, tiny(training=training, placement="gpu"))
+    steps = len(stack.live_steps(clean.id))
+    drills = random_drills(random.Random(seed), faults, steps)
+    job_id = stack.submit(tiny(training=training, placement="gpu", drill=drills))
+    began = time.monotonic()
+    while not (job := stack.store.get(job_id)).state.final and time.monotonic() < began + 4 * LIMIT_S:
+        vouch(stack)
+        time.sleep(0.1)
+    return [{
+        "seed": seed, "planned": faults, "state": job.state, "error": job.error and job.error.message, "steps": steps,
+        "identical": same_weights(stack, job, clean), "clean_s": round(ran_s(clean), 1),
+        "faulty_s": round(ran_s(job), 1), "attempts": len(job.attempts), **ledger(stack, job),
+        **moves(stack.store.events(job_id, limit=20_000)),
+    }]  # fmt: skip
+
+
+def moves(events: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the events say of faults and of the time that every move between pools took."""
+    of: dict[str, list[dict[str, Any]]] = {}
+    for event in events:
+        of.setdefault(event["type"], []).append(event["data"])
+    deaths = [row["fault"]["kind"] for row in of.get("requeued", []) if row["pool"] == "cpu"]
+    batches = [row["kind"] for row in of.get("fault", [])]
+    returned = [row for row in of.get("batch_returned", []) if row["ok"]]
+    overheads, steps = [row["seconds"] - row["step_s"] for row in returned], [row["step_s"] for row in returned]
+    to_cpu, to_gpu = switches(events)
+    return {
+        "faults_seen": len(deaths) + len(batches), "deaths": Counter(deaths), "batches": Counter(batches),
+        "events_without_gap": [e["seq"] for e in events] == list(range(1, len(events) + 1)),
+        "audits": Counter(row["finding"] for row in of.get("audited", [])),
+        "handoff_overhead_s": spread(overheads), "handoff_step_s": spread(steps),
+        "switch_to_cpu_s": spread(to_cpu), "switch_to_gpu_s": spread(to_gpu),
+        "all": {"handoff_overhead_s": rounded(overheads), "to_cpu_s": rounded(to_cpu), "to_gpu_s": rounded(to_gpu)},
+    }  # fmt: skip
+
+
+def random_drills(rng: random.Random, faults: int, steps: int) -> list[dict[str, Any]]:
+    kinds = rng.choices(list(MIX), list(MIX.values()), k=faults)
+    places = sorted(rng.sample(range(5, steps - 5), faults))
+    wheres = ("forward", "backward", "optimizer")
+    return [
+        {
+            "kind": kind,
+            "step": step,
+            "times": MOVES.get(kind, 1),
+            "where": "optimizer" if kind == "nan" else rng.choice(wheres),
+        }
+        for kind, step in zip(kinds, places, strict=True)
+    ]
+
+
+def vouch(stack: Stack) -> None:
+    """An operator who clears the device at once: the point is many faults, not its rest."""
+    if not stack.fleet.device(DEVICE).health.takes_work:
+        stack.fleet.change(DEVICE, lambda _: DeviceHealth(DEVICE))
+
+
+def switches(events: list[dict[str, Any]]) -> tuple[list[float], list[float]]:
+    """Seconds from each requeue to the next attempt's first training, to the CPU and back."""
+    found: dict[str, list[float]] = {"cpu": [], "gpu": []}
+    since: tuple[float, str] | None = None
+    for event in events:
+        if event["type"] == "requeued":
+            since = (event["at"], event["data"]["pool"])
+        elif since and event["data"].get("phase") == "training":
+            found[since[1]].append(event["at"] - since[0])
+            since = None
+    return found["cpu"], found["gpu"]
+
+
+def out_of_action_s(stack: Stack, job: Job) -> float | None:
+    """From the fault that was noticed to the next step: of a batch its hand-off, of a job its switch."""
+    events = stack.store.events(job.id, limit=10_000)
+    returned = [e["data"]["seconds"] for e in events if e["type"] == "batch_returned"]
+    to_cpu, _ = switches(events)
+    found = returned or to_cpu
+    return round(found[0], 3) if found else None
+
+
+def run(stack: Stack, spec: JobSpec) -> Job:
+    """On a healthy device."""
+    stack.fleet.change(DEVICE, lambda _: DeviceHealth(DEVICE))
+    wait_until(lambda: stack.fleet.ready(Pool.GPU), 120)
+    return stack.wait(stack.submit(spec), LIMIT_S)
+
+
+def ran_s(job: Job) -> float:
+    return (job.finished_at or 0.0) - (job.started_at or 0.0)
+
+
+def same_weights(stack: Stack, job: Job, other: Job) -> bool:
+    """Bit for bit."""
+    paths = [stack.runs / j.id / "results" / "weights.safetensors" for j in (job, other)]
+    if not all(path.exists() for path in paths):
+        return False
+    a, b = (load_file(path) for path in paths)
+    return a.keys() == b.keys() and all(equal(a[name], b[name]) for name in a)
+
+
+def ledger(stack: Stack, job: Job) -> dict[str, Any]:
+    rows, live = stack.ledger.runs(job.id), stack.live_steps(job.id)
+    return {
+        "live_rows": len(live), "twice": len(live) - len(set(live)), "in_order": live == sorted(live),
+        "missing": len(set(range(max(live) + 1)) - set(live)),
+        "moved": sum(length(row) for row in rows if row.reason and not row.superseded),
+        "replayed": sum(length(row) for row in rows if row.superseded),
+    }  # fmt: skip
+
+
+def length(row: Run) -> int:
+    return row.last - row.first + 1
+
+
+def spread(seconds: list[float]) -> dict[str, Any]:
+    if not seconds:
+        return {"n": 0}
+    s = sorted(seconds)
+    at = {f"p{round(100 * q)}": round(s[min(len(s) - 1, int(q * len(s)))], 3) for q in (0.5, 0.95, 0.99)}
+    return {"n": len(s), **at, "worst": round(s[-1], 3)}
+
+
+def rounded(seconds: list[float]) -> list[float]:
+    return [round(s, 3) for s in seconds]
+
+
+def main() -> None:
+    options = parse()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and close what was started
+    folder = Path(tempfile.mkdtemp(prefix="faults-"))
+    settings = {
+        "EEGQ_STAY_S": "3600" if options.what == "drills" else "0",
+        "EEGQ_AUDIT_EVERY_S": str(options.audit_every_s),
+    }
+    stack = Stack(folder, make_data(options.data or folder / "data"), lease_s=10.0, settings=settings)
+    try:
+        for name in ("reaper-1", "cpu-1", "gpu-1", "batch-1"):
+            stack.start(name)
+        wait_until(lambda: stack.fleet.ready(Pool.GPU) and stack.fleet.ready(Pool.CPU), 240)
+        if options.what == "drills":
+            rows = every_drill(stack, options.epochs, options.cleans)
+        else:
+            rows = storm(stack, options.faults, options.epochs, options.seed)
+    finally:
+        stack.close()
+    told = {
+        "command": " ".join(sys.argv[1:]),
+        "at": time.strftime("%Y-%m-%d"),
+        "machine": facts(),
+        "load": os.getloadavg(),
+    }
+    text = "".join(json.dumps(row) + "\n" for row in [told, *rows])
+    print(text)
+    if options.out:
+        options.out.write_text(text)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.faults", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser.add_argument("what", choices=("drills", "storm"))
+    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--cleans", type=int, default=3, help="runs without a fault")
+    parser.add_argument("--faults", type=int, default=260)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--audit-every-s", type=float, default=60.0)
+    parser.add_argument("--data", type=Path, help="where the recordings are made, or were")
+    parser.add_argument("--out", type=Path)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""What pretraining on a passive task is worth: RestingState first, then contrastChangeDetection, with and without.
+
+    python benchmarks/pretraining.py [--seeds 5] [--folder PLACE] [--save]
+
+For each seed one simulated study: resting recordings whose alpha tells externalizing, and recordings of the active
+task whose wave tells the response time. A job learns externalizing at rest; a second one takes its weights but for the
+head and learns response times; a third one learns them from scratch. The same people are validated in all three, so
+that nobody whom the first job saw is validated by the second. `epoch 1` is the score after one epoch, `last` after all.
+"""
+
+import argparse
+import contextlib
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from machine import facts, save
+from planted_effect import VALIDATION, summary, train
+
+SUBJECTS = 20
+REST = {"kind": "fixed", "bids_tasks": ["RestingState"], "target": "externalizing", "size_s": 2.0, "stride_s": 1.0,
+        "crop_s": None}  # fmt: skip
+TRAINING = {"epochs": 10, "batch_size": 32}
+INIT = {"exclude": ["final_layer.*"]}
+
+
+def main() -> None:
+    options = _options()
+    with contextlib.ExitStack() as stack:
+        folder = options.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        scores: dict[str, list[dict[str, float]]] = {"at rest": [], "pretrained": [], "from scratch": []}
+        for seed in range(options.seeds):
+            for name, score in _study(folder, seed).items():
+                scores[name].append(score)
+    result: dict[str, Any] = {"machine": facts(), "subjects": SUBJECTS, "training": TRAINING, "init": INIT}
+    result |= {name: summary(many) for name, many in scores.items()}
+    print(json.dumps(result, indent=2))
+    if options.save:
+        print(save("pretraining", result))
+
+
+def _study(folder: Path, seed: int) -> dict[str, dict[str, float]]:
+    from worker.data.simulate import simulate
+
+    name = f"study-{seed}"
+    if not (folder / "data" / name).exists():
+        simulate(folder / "data" / name, SUBJECTS, seed, runs=1, trials=24, rest_s=60)
+    common = {"dataset": name, "seed": seed, "validation": VALIDATION, "training": TRAINING}
+    pretraining = f"job_pretrain{seed:08d}"
+    specs = {
+        "at rest": (pretraining, {"task": REST, **common}),
+        "pretrained": (f"pretrained-{seed}", {"task": "challenge1", "init": {"job": pretraining, **INIT}, **common}),
+        "from scratch": (f"scratch-{seed}", {"task": "challenge1", **common}),
+    }
+    return {case: _score(folder, run, spec) for case, (run, spec) in specs.items()}
+
+
+def _score(folder: Path, run: str, spec: dict[str, Any]) -> dict[str, float]:
+    rows = train(folder, run, spec)
+    return {
+        "epoch 1": rows[0]["val_nrmse"],
+        "last": rows[-1]["val_nrmse"],
+        "best": rows[-1]["best"],
+        "mean": rows[-1]["baseline"],
+    }
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--seeds", type=int, default=5, help="2 at least")
+    parser.add_argument("--folder", type=Path, help="keep data and runs here (default: temporary)")
+    parser.add_argument("--save", action="store_true", help="write benchmarks/results/")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
