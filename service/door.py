@@ -1,12 +1,14 @@
 """The door: what of a spec can be refused before anything runs. Knows names and shapes, not the recordings."""
 
 from contextlib import suppress
+from pathlib import Path
 
 from jobs.alert import Network, may_be_told, networks_of, split
 from jobs.datasets import Source
 from jobs.errors import SpecRefused, UnknownJob
 from jobs.job import JobState
 from jobs.spec import HBN_CHANNELS, CustomStep, FixedWindows, Init, JobSpec, Pick, Resample
+from service import owncode
 from service.deps import Backend
 
 
@@ -16,7 +18,7 @@ def admit(spec: JobSpec, backend: Backend) -> tuple[Source, ...]:
     if spec.drill and not settings.allow_drills:
         raise SpecRefused("drills are switched off", "/drill", hint="the operator allows them by EEGQ_ALLOW_DRILLS=1")
     _alerts(spec, networks_of(settings.alert_networks))
-    _user_code(spec, allowed=settings.user_code is not None)
+    _user_code(spec, settings.user_code)
     if ":" not in spec.model.name:
         backend.catalogue.check(spec.model, *shape(spec))
     if spec.init is not None:
@@ -41,12 +43,15 @@ def shape(spec: JobSpec) -> tuple[int | None, int | None]:
     return n_chans, round(size_s * sfreq) if sfreq else None
 
 
-def _user_code(spec: JobSpec, *, allowed: bool) -> None:
-    custom = ["/model/name"] if ":" in spec.model.name else []
-    custom += [f"/preprocess/{i}" for i, step in enumerate(spec.preprocess) if isinstance(step, CustomStep)]
-    if custom and not allowed:
-        hint = "the operator mounts a folder of my_models.py and my_steps.py by EEGQ_USER_CODE"
-        raise SpecRefused("code of one's own is switched off", custom[0], hint=hint)
+def _user_code(spec: JobSpec, folder: Path | None) -> None:
+    own = {"/model/name": spec.model.name} if ":" in spec.model.name else {}
+    own |= {f"/preprocess/{i}": step.function for i, step in enumerate(spec.preprocess) if isinstance(step, CustomStep)}
+    for place, name in own.items():
+        if folder is None:
+            hint = "the operator mounts a folder of my_models.py and my_steps.py by EEGQ_USER_CODE"
+            raise SpecRefused("code of one's own is switched off", place, hint=hint)
+        if reason := owncode.why_not(folder, name):
+            raise SpecRefused(f"{name}: {reason}", place)
 
 
 def _alerts(spec: JobSpec, allowed: tuple[Network, ...]) -> None:
