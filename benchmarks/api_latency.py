@@ -1,4 +1,4 @@
-"""How long do submits, polls and events take under load? `python benchmarks/api_latency.py [--seconds 20]`
+"""How long do submits, polls and events take under load? `python -m benchmarks.api_latency [--seconds 20]`
 
 A real Redis (appendfsync always) and a real service on this machine, the load from this process on the same cores.
 """
@@ -10,9 +10,11 @@ import statistics
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.machine import facts
 from jobs.connection import connect
 from jobs.job import Claim, Pool
 from jobs.store import JobStore
@@ -29,6 +31,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--per-s", type=float, default=100.0)
     arguments = parser.parse_args()
+    print(json.dumps({"machine": facts()}), flush=True)
     with tempfile.TemporaryDirectory() as folder:
         redis_server = RedisServer(Path(folder) / "redis").start()
         demo_root(Path(folder) / "data")
@@ -41,7 +44,8 @@ def main() -> None:
 
 
 async def measure(service: LiveService, store: JobStore, arguments: argparse.Namespace) -> None:
-    caller = Caller(service)
+    host, _, port = service.url.removeprefix("http://").partition(":")
+    caller = Caller(host, int(port), service.key)
     answer = await (await caller.connect())("POST", "/jobs", SPEC)
     claim = store.claim(Pool.CPU, worker="w", device="cpu", lease_s=600)
     assert claim is not None
@@ -60,12 +64,13 @@ async def measure(service: LiveService, store: JobStore, arguments: argparse.Nam
     show(f"event to each of {STREAMS} streams", delays)
 
 
+@dataclass(frozen=True)
 class Caller:
     """HTTP/1.1 by hand: a client library would take more of the shared cores than the service."""
 
-    def __init__(self, service: LiveService) -> None:
-        host, _, port = service.url.removeprefix("http://").partition(":")
-        self.host, self.port, self.key = host, int(port), service.key
+    host: str
+    port: int
+    key: str
 
     def request(self, method: str, path: str, body: Any = None, accept: str = "application/json") -> bytes:
         content = json.dumps(body).encode() if body is not None else b""
@@ -106,11 +111,14 @@ async def at_a_rate(caller: Caller, request: tuple, per_s: float, seconds: float
 
 
 async def follow(caller: Caller, job_id: str, delays: list[float]) -> None:
+    began = time.time()
     reader, writer = await asyncio.open_connection(caller.host, caller.port)
     writer.write(caller.request("GET", f"/jobs/{job_id}/events", accept="text/event-stream"))
     async for line in reader:
         if line.startswith(b"data: ") and (event := json.loads(line[6:]))["type"] == "progress":
-            delays.append(time.time() - event["data"]["sent_at"])
+            sent_at = event["data"].get("sent_at") or event["at"]
+            if sent_at > began:
+                delays.append(time.time() - sent_at)
 
 
 async def report(store: JobStore, claim: Claim, seconds: float) -> None:

@@ -35,12 +35,15 @@ from worker.training.device import device_of  # noqa: E402
 from worker.training.loop import Loop  # noqa: E402
 from worker.training.parts import assemble  # noqa: E402
 
-MODELS = ("ShallowFBCSPNet", "EEGConformer", "EEGNeX", "Deep4Net", "EEGNet")
+MODELS = ("EEGNeX", "ShallowFBCSPNet", "EEGConformer", "Deep4Net", "EEGNet")
 Row = dict[str, Any]
 
 
 def main() -> None:
     options = parse()
+    if options.device.startswith("cuda") and not torch.cuda.is_available():
+        say({"part": "all", "skipped": "no GPU on this machine"})
+        return
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         simulate(root / "data" / "bench", subjects=options.subjects, runs=2, trials=48, rest_s=5, seed=1)
@@ -55,17 +58,19 @@ def parts(
     options: argparse.Namespace, root: Path, data: Prepared
 ) -> Iterator[tuple[str, int, Callable[[], Iterator[Row]]]]:
     """Name, the seconds it may take, what gives its rows; in the order of their worth."""
-    for model in options.models:
-        yield f"train {model}", 25, lambda m=model: side_by_side(m, root, data, options)  # type: ignore[misc]
+    first, last = options.models[:3], options.models[3:]
+    train_parts = {m: (f"train {m}", 25, lambda m=m: side_by_side(m, root, data, options)) for m in options.models}  # type: ignore[misc]
+    yield from (train_parts[model] for model in first)
     yield "fifty_epochs", 60, lambda: fifty(options)
-    yield "protection EEGNeX", 25, lambda: protect("EEGNeX", 60, options)
+    yield "protection EEGNeX", 25, lambda: protect("EEGNeX", 50, options)
     yield "faults", 20, lambda: with_faults(data, options)
-    yield "protection EEGNet", 20, lambda: protect("EEGNet", 40, options)
+    yield from (train_parts[model] for model in last)
+    yield "protection EEGNet", 20, lambda: protect("EEGNet", 100, options)
     yield "batch", 15, lambda: scaling.by_batch(scaled(options))
-    yield "channels", 15, lambda: scaling.by_channels(scaled(options))
-    yield "floor", 5, lambda: (floor.row(m, options.device) for m in options.models)
     yield "jobs", 40, lambda: scaling.by_jobs(scaled(options))
     yield "compile EEGNet", 45, lambda: compiled("EEGNet", data, options)
+    yield "channels", 15, lambda: scaling.by_channels(scaled(options))
+    yield "floor", 5, lambda: (floor.row(m, options.device) for m in options.models)
 
 
 def run(name: str, limit_s: int, part: Callable[[], Iterator[Row]], options: argparse.Namespace) -> None:
@@ -87,21 +92,16 @@ def run(name: str, limit_s: int, part: Callable[[], Iterator[Row]], options: arg
 
 def side_by_side(model: str, root: Path, data: Prepared, options: argparse.Namespace) -> Iterator[Row]:
     """The start kit's loop, and the engine captured and step by step, in turns."""
-    device, size = options.device, {"batch_size": options.batch, "epochs": 10_000}
-    specs = {
-        name: JobSpec.model_validate({"model": model, "training": size | training})
-        for name, training in {
-            "eegq": {}, "eegq, fp32": {"precision": "fp32"},
-            "off": {"precision": "fp32", "fast_path": False},
-        }.items()
-    }  # fmt: skip
+    device = options.device
+    spec, plain = of_model(model, options), of_model(model, options, precision="fp32", fast_path=False)
+    fp32 = of_model(model, options, precision="fp32")
     train.ROUND_S = options.round_s
     rounds = {
-        "start kit": train.start_kit(specs["eegq"], root, device),
-        "eegq": train.eegq(specs["eegq"], data, device),
-        "eegq, fp32": train.eegq(specs["eegq, fp32"], data, device),
-        "eegq, fp32, eager": train.eegq(specs["eegq, fp32"], data, device, captured=False),
-        "eegq, fast path off, fp32, eager": train.eegq(specs["off"], data, device, captured=False),
+        "start kit": train.start_kit(spec, root, device),
+        "eegq": train.eegq(spec, data, device),
+        "eegq, fp32": train.eegq(fp32, data, device),
+        "eegq, fp32, eager": train.eegq(fp32, data, device, captured=False),
+        "eegq, fast path off, fp32, eager": train.eegq(plain, data, device, captured=False),
     }
     figures: dict[str, list[train.Pace]] = {name: [] for name in rounds}
     for _ in range(3):
@@ -112,6 +112,12 @@ def side_by_side(model: str, root: Path, data: Prepared, options: argparse.Names
         yield {"model": model, "batch": options.batch, "loop": name} | train.row_of(paces, base)
 
 
+def of_model(model: str, options: argparse.Namespace, **training: Any) -> JobSpec:
+    return JobSpec.model_validate(
+        {"model": model, "training": {"batch_size": options.batch, "epochs": 10_000, **training}}
+    )
+
+
 def fifty(options: argparse.Namespace) -> Iterator[Row]:
     arguments = ["--device", options.device, "--model", "EEGNeX", "--epochs", str(options.epochs)]
     arguments += ["--windows", str(options.windows), "--validation", str(options.validation)]
@@ -119,9 +125,9 @@ def fifty(options: argparse.Namespace) -> Iterator[Row]:
     yield fifty_epochs.measure(fifty_epochs.parse(arguments))
 
 
-def protect(model: str, pairs: int, options: argparse.Namespace) -> Iterator[Row]:
-    arguments = ["--device", options.device, "--model", model, "--pairs", str(max(2, pairs // options.shorten))]
-    arguments += ["--steps", str(max(1, 100 // options.shorten)), "--windows", "2048"]
+def protect(model: str, steps: int, options: argparse.Namespace) -> Iterator[Row]:
+    arguments = ["--device", options.device, "--model", model, "--pairs", str(max(2, 40 // options.shorten))]
+    arguments += ["--steps", str(max(1, steps // options.shorten)), "--windows", "2048"]
     arguments += ["--batch-size", str(options.batch)]
     told, before = io.StringIO(), sys.argv
     sys.argv = ["protection.py", *arguments]
@@ -160,8 +166,7 @@ def with_faults(data: Prepared, options: argparse.Namespace) -> Iterator[Row]:
 
 
 def compiled(model: str, data: Prepared, options: argparse.Namespace) -> Iterator[Row]:
-    spec = JobSpec.model_validate({"model": model, "training": {"batch_size": options.batch, "epochs": 10_000}})
-    parts = assemble(spec, data, device_of(options.device))
+    parts = assemble(of_model(model, options), data, device_of(options.device))
     scaling.advance(parts, 4)
     began = time.perf_counter()
     why_not = parts.captured.compile(parts.stepper)
@@ -188,7 +193,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--device", default="cuda:0")
     parser.add_argument("--models", nargs="+", default=list(MODELS))
     parser.add_argument("--budget-s", type=float, default=170.0)
-    parser.add_argument("--round-s", type=float, default=0.6)
+    parser.add_argument("--round-s", type=float, default=0.4)
     parser.add_argument("--subjects", type=int, default=6)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--epochs", type=int, default=50)

@@ -20,27 +20,24 @@ from benchmarks.slow import slow, slow_stack
 from tests.stack import Stack, make_data
 
 
-def trainer_kills(stack: Stack, job_id: str, kills: int) -> list[float]:
-    found = []
+def trainer_kills(stack: Stack, job_id: str, kills: int, found: list[float]) -> None:
     for _ in range(kills):
         new_checkpoint(stack, job_id)
         at = time.time()
         os.kill(stack.trainer(job_id) or 0, signal.SIGKILL)
         found.append(training_again(stack, job_id, at))
-    return found
 
 
-def worker_kills(stack: Stack, jobs: list[str], kills: int, rng: random.Random) -> list[float]:
+def worker_kills(stack: Stack, jobs: list[str], kills: int, rng: random.Random, found: list[float]) -> None:
     """Every job's worker, round after round; a killed worker is started again to be the idle one of the next round."""
-    found: list[float] = []
     while len(found) < kills:
         for job_id in jobs:
             new_checkpoint(stack, job_id)
         killed = [kill_worker(stack, job_id, rng.uniform(0, 5 / len(jobs))) for job_id in jobs]
         for _, _, worker in killed:
             stack.start(worker)
-        found += [training_again(stack, job_id, at) for job_id, at, _ in killed]
-    return found
+        for job_id, at, _ in killed:
+            found.append(training_again(stack, job_id, at))
 
 
 def kill_worker(stack: Stack, job_id: str, after_s: float) -> tuple[str, float, str]:
@@ -82,22 +79,24 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and close what was started
     folder = Path(tempfile.mkdtemp(prefix="recovery-"))
     stack = slow_stack(folder, make_data(args.data or folder / "data"), args.lease)
+    trainers: list[float] = []
+    workers: list[float] = []
     try:
         for name in ("reaper-1", *(f"cpu-{n + 1}" for n in range(2 * args.at_once))):
             stack.start(name)
         jobs = [stack.submit(slow(18_000, step_s=0.25)) for _ in range(args.at_once)]
         for job_id in jobs:
             stack.wait_training(job_id, 240)
-        trainers = trainer_kills(stack, jobs[0], args.trainer_kills)
-        workers = worker_kills(stack, jobs, args.kills, random.Random(args.seed))
+        trainer_kills(stack, jobs[0], args.trainer_kills, trainers)
+        worker_kills(stack, jobs, args.kills, random.Random(args.seed), workers)
+    finally:  # what was measured counts, also where somebody ends this early
         load = os.getloadavg()
-    finally:
         stack.close()
-    rows = [summary(*row) for row in (("trainer", args.lease, trainers), ("worker", args.lease, workers)) if row[2]]
-    text = json.dumps({"seed": args.seed, "load_average": load, "rows": rows}, indent=1)
-    print(text)
-    if args.out:
-        args.out.write_text(text + "\n")
+        rows = [summary(*row) for row in (("trainer", args.lease, trainers), ("worker", args.lease, workers)) if row[2]]
+        text = json.dumps({"seed": args.seed, "load_average": load, "rows": rows}, indent=1)
+        print(text)
+        if args.out:
+            args.out.write_text(text + "\n")
 
 
 if __name__ == "__main__":

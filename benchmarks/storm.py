@@ -28,7 +28,7 @@ SPECS = 3  # different jobs, so that three unkilled runs are enough to compare w
 EPOCHS = 10
 CRASHES_ALLOWED = 2  # a third death without a checkpoint in between ends a job as poison, as it should
 BLOWS = {
-    "trainer": 6, "supervisor": 3, "worker": 3, "freeze supervisor": 2, "freeze worker": 1, "reaper": 1,
+    "trainer": 10, "supervisor": 2, "worker": 2, "freeze supervisor": 2, "freeze worker": 1, "reaper": 1,
     "api": 2, "redis": 2, "everything": 1,
 }  # fmt: skip
 
@@ -133,7 +133,7 @@ def run(stack: Stack, seconds: float, jobs: int, seed: int, n_workers: int, mean
 def references(stack: Stack) -> dict[int, str]:
     """The weights of unkilled runs, by the spec's number."""
     ids = {n: stack.submit(tiny(EPOCHS, seed=n)) for n in range(SPECS)}
-    return {n: weights(stack, stack.wait(job_id, 240)) for n, job_id in ids.items()}
+    return {n: weights(stack, stack.wait(job_id, 1200)) for n, job_id in ids.items()}
 
 
 @dataclass

@@ -34,7 +34,7 @@ from worker.data.simulate import simulate  # noqa: E402
 from worker.training.capture import TABLE_ROWS, Captured  # noqa: E402
 from worker.training.device import device_of  # noqa: E402
 from worker.training.fast import launch_few  # noqa: E402
-from worker.training.parts import Parts, assemble  # noqa: E402
+from worker.training.parts import Parts, assemble, set_flags  # noqa: E402
 
 MODELS = ("EEGNeX", "EEGNet", "ShallowFBCSPNet", "Deep4Net", "EEGConformer")
 ROUNDS = 3
@@ -202,7 +202,7 @@ def start_kit(spec: JobSpec, root: Path, device: str, workers: int = 0, amp: boo
 
     batches = forever(loader)
     step(next(batches))
-    return lambda: timed(lambda: step(next(batches)), spec.training.batch_size, device)
+    return as_torch_comes(lambda: timed(lambda: step(next(batches)), spec.training.batch_size, device))
 
 
 def regressor(spec: JobSpec, root: Path, device: str) -> Round:
@@ -221,7 +221,19 @@ def regressor(spec: JobSpec, root: Path, device: str) -> Round:
         net.train_step((batch[0].float(), batch[1].float().unsqueeze(1)))["loss"].item()
 
     step()
-    return lambda: timed(step, spec.training.batch_size, device)
+    return as_torch_comes(lambda: timed(step, spec.training.batch_size, device))
+
+
+def as_torch_comes(once: Round) -> Round:
+    """Under torch's own settings, whatever the engine has set for its loops."""
+
+    def with_defaults() -> Pace:
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = True
+        torch.backends.cudnn.benchmark = False
+        return once()
+
+    return with_defaults
 
 
 def eegq(spec: JobSpec, data: Prepared, device: str, captured: bool = True, compiled: bool = False) -> Round:
@@ -238,11 +250,15 @@ def eegq(spec: JobSpec, data: Prepared, device: str, captured: bool = True, comp
     def window() -> None:
         at[0] = run(parts, at[0], at[0] + size)
 
+    def with_its_settings() -> Pace:
+        set_flags(spec, parts.device)
+        return timed(window, spec.training.batch_size * size, device)
+
     started = time.monotonic()
     at[0] = run(parts, at[0], at[0] + 4)
     size = max(1, min(TABLE_ROWS, int(0.25 / ((time.monotonic() - started) / 4))))
     window()
-    return lambda: timed(window, spec.training.batch_size * size, device)
+    return with_its_settings
 
 
 def run(parts: Parts, first: int, last: int) -> int:

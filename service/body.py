@@ -1,5 +1,6 @@
 """How a request's body is read: JSON only, said so by its content type, finite, and not nested without end."""
 
+import asyncio
 import json
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -8,23 +9,31 @@ from fastapi import Request
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
 
-from service.errors import BodyTooLarge, MalformedBody, WrongContentType
+from service.errors import BodyTooLarge, BodyTooSlow, MalformedBody, WrongContentType
 
 MAX_BYTES = 64 * 1024
+MAX_S = 10.0
 
 
 class JsonRequest(Request):
     async def body(self) -> bytes:
-        """Raises BodyTooLarge."""
+        """Raises BodyTooLarge, BodyTooSlow."""
         if not hasattr(self, "_body"):
-            chunks, size = [], 0
-            async for chunk in self.stream():
-                chunks.append(chunk)
-                size += len(chunk)
-                if size > MAX_BYTES:
-                    raise BodyTooLarge(f"the body is larger than {MAX_BYTES // 1024} kB")
-            self._body = b"".join(chunks)
+            try:
+                async with asyncio.timeout(MAX_S):
+                    self._body = await self._read()
+            except TimeoutError:
+                raise BodyTooSlow(f"the body was not here within {MAX_S:g} s") from None
         return self._body
+
+    async def _read(self) -> bytes:
+        chunks, size = [], 0
+        async for chunk in self.stream():
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > MAX_BYTES:
+                raise BodyTooLarge(f"the body is larger than {MAX_BYTES // 1024} kB")
+        return b"".join(chunks)
 
     async def json(self) -> Any:
         """Raises MalformedBody."""

@@ -16,6 +16,7 @@ from service.metrics import HttpTimes
 log = structlog.get_logger("http")
 VERSION = "/v1"
 REQUEST_ID = re.compile(r"^[\w.-]{1,64}$")
+JOB = re.compile(r"job_[0-9a-z]{16}")
 CONTENT_POLICY = "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
 
 
@@ -29,13 +30,14 @@ class Envelope:
             return
         name_version(scope)
         scope["request_id"] = request_id = _request_id(Headers(scope=scope))
-        started, status = time.perf_counter(), 500
+        started, status, location = time.perf_counter(), 500, ""
 
         async def send_with_headers(message: Message) -> None:
-            nonlocal status
+            nonlocal status, location
             if message["type"] == "http.response.start":
-                status = message["status"]
-                _add_headers(MutableHeaders(scope=message), request_id)
+                status, headers = message["status"], MutableHeaders(scope=message)
+                location = headers.get("location", "")
+                _add_headers(headers, request_id)
             await send(message)
 
         try:
@@ -46,7 +48,7 @@ class Envelope:
             self._times.observe(scope["method"], route, status, seconds)
             log.info(
                 "request", method=scope["method"], path=scope["path"], status=status, ms=round(seconds * 1000, 1),
-                request_id=request_id, caller=getattr(scope.get("caller"), "name", None),
+                request_id=request_id, caller=getattr(scope.get("caller"), "name", None), job=_job(scope, location),
             )  # fmt: skip
 
 
@@ -54,6 +56,12 @@ def name_version(scope: Scope) -> None:
     """/v1/jobs is /jobs: the prefix becomes the root path, so that links keep it."""
     if scope["path"].startswith(VERSION + "/"):
         scope["root_path"] = scope.get("root_path", "") + VERSION
+
+
+def _job(scope: Scope, location: str) -> str | None:
+    """The job that the request is about, or that it made."""
+    named = JOB.search(f"{scope['path']} {location}")
+    return named.group() if named else None
 
 
 def _request_id(headers: Headers) -> str:

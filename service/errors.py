@@ -7,6 +7,7 @@ ServiceError
 ├── TooManyRequests     the key's rate is used up
 ├── DataFolderAway      the data folder cannot be listed; try again
 ├── BodyTooLarge        more bytes than are taken
+├── BodyTooSlow         bytes that did not come in time
 ├── WrongContentType    a body that is not JSON
 ├── MalformedBody       a body that cannot be read as JSON
 ├── TooManyStreams      as many clients follow events as may
@@ -81,6 +82,15 @@ class DataFolderAway(ServiceError):
 
 class BodyTooLarge(ServiceError):
     status = 413
+
+
+class BodyTooSlow(ServiceError):
+    """The connection is of no more use: what still comes of the body would be taken for the next request."""
+
+    status = 408
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, headers={"Connection": "close"})
 
 
 class WrongContentType(ServiceError):
@@ -249,7 +259,7 @@ def _statuses(path: str, operation: dict[str, Any]) -> set[int]:
     if "{" in path:
         statuses.add(404)
     if "requestBody" in operation:
-        statuses |= {413, 415, 422}
+        statuses |= {408, 413, 415, 422}
     if operation.get("parameters"):
         statuses.add(422)
     return statuses

@@ -4,7 +4,7 @@ It carries no events: whoever is woken reads the store, so a lost or doubled wak
 """
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -47,14 +47,26 @@ class EventHub:
         self._redis: Any = client
         self._max = max_listeners
         self._news: dict[str, set[News]] = defaultdict(set)
+        self._streams: Counter[str] = Counter()
 
     @property
-    def listeners(self) -> int:
-        return sum(map(len, self._news.values()))
+    def streams(self) -> int:
+        return self._streams.total()
 
-    @property
-    def full(self) -> bool:
-        return self.listeners >= self._max
+    def full(self, caller: str) -> bool:
+        """For one key: half of all is the most it may hold, so that others are never shut out by it."""
+        return self._streams.total() >= self._max or self._streams[caller] >= max(1, self._max // 2)
+
+    @contextmanager
+    def stream(self, caller: str, job_id: str = ALL) -> Iterator[News]:
+        """`listen`, counted as one of the caller's streams."""
+        self._streams[caller] += 1
+        try:
+            with self.listen(job_id) as news:
+                yield news
+        finally:
+            self._streams[caller] -= 1
+            self._streams += Counter()  # forgets zeros
 
     @contextmanager
     def listen(self, job_id: str = ALL) -> Iterator[News]:

@@ -38,7 +38,7 @@ class Settings(BaseSettings):
     alert_networks: str = Field(
         "", description="networks that are not public and may be told alerts all the same: 10.0.0.0/8,192.168.1.7"
     )
-    max_streams: int = Field(256, description="clients that may follow events at once")
+    max_streams: int = Field(256, description="clients that may follow events at once; one key may hold half of them")
 
     @field_validator("alert_networks")
     @classmethod

@@ -24,10 +24,13 @@ class Shelf:
 
     def found(self, *, anew: bool = False) -> tuple[Dataset, ...]:
         """Those below the data folder; none where there is no such folder. Raises DataFolderAway."""
+        asked_at = time.monotonic()
         with self._lock:
-            if anew or time.monotonic() - self._looked_at > FRESH_S:
+            # whoever waited while somebody else looked takes what was found, if the look began after the question
+            if self._looked_at < (asked_at if anew else asked_at - FRESH_S):
+                looked_at = time.monotonic()
                 self._found = self._scan()
-                self._looked_at = time.monotonic()
+                self._looked_at = looked_at
             return self._found
 
     def _scan(self) -> tuple[Dataset, ...]:

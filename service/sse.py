@@ -10,7 +10,7 @@ from fastapi.responses import StreamingResponse
 from jobs.errors import StoreUnavailable, UnknownJob
 from jobs.finite import finite
 from jobs.job import JobState
-from service.hub import ALL, EventHub, News
+from service.hub import EventHub, News
 
 MEDIA_TYPE = "text/event-stream"
 KEEP_ALIVE_S = 15.0
@@ -30,9 +30,9 @@ def stream(events: AsyncIterator[bytes]) -> Stream:
     return Stream(events, headers={"X-Accel-Buffering": "no"})
 
 
-async def of_job(hub: EventHub, read: Read, job_id: str, last_id: str) -> AsyncIterator[bytes]:
+async def of_job(hub: EventHub, caller: str, read: Read, job_id: str, last_id: str) -> AsyncIterator[bytes]:
     """A job's events after `last_id`; ends with the one that ends the job."""
-    with hub.listen(job_id) as news:
+    with hub.stream(caller, job_id) as news:
         yield RETRY
         async for event in _follow(news, read, last_id):
             yield _encode(event)
@@ -40,9 +40,9 @@ async def of_job(hub: EventHub, read: Read, job_id: str, last_id: str) -> AsyncI
                 return
 
 
-async def of_all(hub: EventHub, read: Read, last_id: str) -> AsyncIterator[bytes]:
+async def of_all(hub: EventHub, caller: str, read: Read, last_id: str) -> AsyncIterator[bytes]:
     """(job, type) of every job's events after `last_id`; never ends."""
-    with hub.listen(ALL) as news:
+    with hub.stream(caller) as news:
         yield RETRY
         async for event in _follow(news, read, last_id):
             yield _encode(event)

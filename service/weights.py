@@ -3,6 +3,7 @@
 Reads the header only; never a pickle.
 """
 
+import asyncio
 import json
 import os
 import secrets
@@ -11,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from service.errors import BodyTooLarge, MalformedBody
+from service.errors import BodyTooLarge, BodyTooSlow, MalformedBody
 
 MAX_BYTES = 2 * 1024**3
+QUIET_S = 30.0
 MAX_HEADER_BYTES = 10 * 1024**2
 
 
@@ -48,7 +50,7 @@ class WeightsFolder:
         return True
 
     async def keep(self, name: str, chunks: AsyncIterator[bytes]) -> Weights:
-        """Raises MalformedBody, BodyTooLarge; nothing is kept of a file that is refused."""
+        """Raises MalformedBody, BodyTooLarge, BodyTooSlow; nothing is kept of a file that is refused."""
         self._folder.mkdir(parents=True, exist_ok=True)
         draft = self._folder / f".{secrets.token_hex(8)}"
         try:
@@ -66,13 +68,26 @@ class WeightsFolder:
 async def _write(path: Path, chunks: AsyncIterator[bytes]) -> None:
     written = 0
     with path.open("wb") as file:
-        async for chunk in chunks:
+        async for chunk in _in_time(chunks):
             written += len(chunk)
             if written > MAX_BYTES:
                 raise BodyTooLarge(f"weights may have {MAX_BYTES} bytes")
             file.write(chunk)
         file.flush()
         os.fsync(file.fileno())
+
+
+async def _in_time(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Raises BodyTooSlow where nothing comes for a while."""
+    while True:
+        try:
+            async with asyncio.timeout(QUIET_S):
+                chunk = await anext(chunks)
+        except StopAsyncIteration:
+            return
+        except TimeoutError:
+            raise BodyTooSlow(f"nothing came for {QUIET_S:g} s") from None
+        yield chunk
 
 
 def _weights(path: Path) -> Weights:

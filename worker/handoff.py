@@ -69,7 +69,8 @@ class HandOffs:
             seconds = round(time.monotonic() - self._since, 3)
             reporter.event("batch_returned", {"step": self._open.step, "device": result.device, "ok": result.ok,
                                               "seconds": seconds, "step_s": result.step_s})  # fmt: skip
-            trainer.send("answer", step=self._open.step, ok=result.ok, device=result.device)
+            trainer.send("answer", step=self._open.step, ok=result.ok, device=result.device,
+                         step_s=result.step_s)  # fmt: skip
             self._open = None
         elif time.time() > self._open.deadline_at:
             self._open = None

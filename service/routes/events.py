@@ -20,13 +20,13 @@ router = APIRouter(tags=["jobs"])
 )
 async def events(
     backend: BackendDep,
-    _: Reader,
+    caller: Reader,
     last_event_id: Annotated[str | None, Header(alias="Last-Event-ID", pattern=EVENT_ID)] = None,
 ) -> Any:
     """A stream of (job, type), from now or from `Last-Event-ID`."""
-    if backend.hub.full:
+    if backend.hub.full(caller.name):
         raise TooManyStreams("too many clients follow events")
     start = last_event_id
     if start is None:
         start = await to_thread.run_sync(backend.store.newest_event)
-    return sse.stream(sse.of_all(backend.hub, backend.store.all_events, start))
+    return sse.stream(sse.of_all(backend.hub, caller.name, backend.store.all_events, start))

@@ -50,7 +50,7 @@ def readyz(backend: BackendDep, response: Response) -> Ready:
         redis_keeps_its_data=keeps,
         runs_bytes=backend.runs_size.bytes(),
         free_bytes=free,
-        streams=backend.hub.listeners,
+        streams=backend.hub.streams,
     )
 
 

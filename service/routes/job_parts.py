@@ -42,7 +42,7 @@ async def events(
     job_id: JobId,
     request: Request,
     backend: BackendDep,
-    _: Reader,
+    caller: Reader,
     after: Annotated[str | None, Query(pattern=EVENT_ID, description="events later than this one")] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 200,
     type: Annotated[list[str], Query(max_length=16, description="only these; repeat it for several")] = [],  # noqa: B006
@@ -61,9 +61,9 @@ async def events(
         return EventPage(data=page, has_more=len(rows) > limit, after=page[-1]["id"] if page else after)
     if job.state.final and not await to_thread.run_sync(read, start, 1):
         return Response(status_code=204)  # tells an EventSource not to come back
-    if backend.hub.full:
+    if backend.hub.full(caller.name):
         raise TooManyStreams("too many clients follow events")
-    return sse.stream(sse.of_job(backend.hub, read, job_id, start))
+    return sse.stream(sse.of_job(backend.hub, caller.name, read, job_id, start))
 
 
 def _events(backend: Backend, job_id: str, after: str, limit: int, types: frozenset[str]) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ Works on a state that is already back at the step's beginning. Knows no queue an
 """
 
 import gc
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ class Recovery:
         self._parts, self._folder, self._reports = parts, folder, reports
         self._moved: list[int] = []
         self._short_of_memory: int | None = None
+        self._cpu_step_s = 0.0
 
     def fault_of(self, error: Exception, k: int) -> Fault:
         """Raises DeviceFault or JobFault where the step cannot be saved on this device."""
@@ -62,8 +64,10 @@ class Recovery:
             raise DeviceFault(fault)
         self._reports.tell("fault", fault=fault.to_dict())
         self._moved.append(k)
-        device = handoff.move(fault, k, parts.state, scalars, self._folder, self._reports) or self._run_here(fault, k)
-        return device, fault.kind.value
+        moved = handoff.move(fault, k, parts.state, scalars, self._folder, self._reports, self._cpu_step_s)
+        moved = moved or self._run_here(fault, k)
+        self._cpu_step_s = max(self._cpu_step_s, moved.step_s)
+        return moved.device, fault.kind.value
 
     def _repeat(self, k: int) -> bool:
         """One clean retry on the same device, with its cache emptied."""
@@ -85,10 +89,11 @@ class Recovery:
             hint = advice(fault.message, self._parts.schedule.batch_size, memory_of(self._parts.device.torch))
             raise DeviceFault(replace(fault, kind=FaultKind.TOO_LARGE, hint=hint))
 
-    def _run_here(self, fault: Fault, k: int) -> str:
+    def _run_here(self, fault: Fault, k: int) -> handoff.Moved:
+        started = time.monotonic()
         if not handoff.run_here(self._parts, k):
             raise JobFault(Fault(FaultKind.DIVERGED, f"not finite on the CPU either: {fault.message}", k, "cpu", TRY))
-        return "cpu"
+        return handoff.Moved("cpu", time.monotonic() - started)
 
     def _may_move(self, fault: Fault, k: int) -> bool:
         moved = sum(1 for step in self._moved if step > k - RECENT_STEPS)
