@@ -19,10 +19,12 @@ export function timeline() {
   events.node.querySelector("summary").textContent = "View faults and moves as table";
   rows.node.querySelector("summary").textContent = "View steps as table";
   const modes = modeButtons(view, draw);
+  let frame = 0; // several changes at once are drawn once
   const node = card("Device timeline", modes, legend, picture, detail, h("div", { class: "tables" }, events.node, rows.node));
   node.classList.add("timeline");
 
   function draw() {
+    frame = 0;
     if (!view.job || !picture.clientWidth) return;
     view.story = tell(view.job, view.runs, view.events);
     const shapes = view.mode === "steps" ? bySteps(view.story, view.job) : byTime(view.story, view.job, view.events, Date.now());
@@ -53,7 +55,7 @@ export function timeline() {
     node,
     update(job, runs, events) {
       Object.assign(view, { job, runs, events });
-      draw();
+      frame ||= requestAnimationFrame(draw);
     },
     tick: () => view.mode === "time" && draw(),
   };

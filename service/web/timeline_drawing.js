@@ -22,7 +22,7 @@ export function drawing(story, shapes, width, { chosen, choose, about }) {
   root.append(hatching(), ...axis(shapes, x, top, height, width));
   lanes.forEach((_, i) => root.append(svg("rect", { x: left, y: y(i), width: width - left - RIGHT, height: LANE, rx: 5, class: "track" })));
   root.append(...merged(shapes.bars, x).map((bar) => barOf(bar, lanes[bar.lane], x, y)));
-  root.append(...shapes.links.map((link) => linkOf(link, x, y)));
+  root.append(...apart(shapes.links, x).map((link) => linkOf(link, x, y)));
   lanes.forEach((lane, i) => root.append(...laneName(lane, y(i), left, narrow)));
   root.append(pinsOf(shapes.pins, x, y, width, chosen, choose));
   return root;
@@ -52,6 +52,15 @@ function barOf(bar, lane, x, y) {
   const from = x(bar.from), wide = Math.max(x(bar.to) - from, BAR_MIN);
   return svg("rect", { x: from, y: y(bar.lane), width: wide, height: LANE, rx: wide > 8 ? 3 : 1, class: `bar ${lane.kind} ${bar.tone}` },
     svg("title", {}, bar.title)); // prettier-ignore
+}
+
+/** Of links that would lie on each other only the first. */
+function apart(links, x) {
+  const seen = new Set();
+  return links.filter((link) => {
+    const key = [link.fromLane, link.toLane, Math.round(x(link.from) / 2), Math.round(x(link.to) / 2)].join();
+    return !seen.has(key) && seen.add(key);
+  });
 }
 
 /** From one lane's edge to the other's; a batch goes there and comes back. */

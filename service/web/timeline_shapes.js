@@ -19,7 +19,7 @@ export function bySteps(story, job) {
     ...story.batches.filter((b) => b.to && b.to !== b.from).map((b) => link(b, lane, b.step + 0.5, b.step + 0.5)),
     ...story.moves.filter((m) => m.to && m.to !== m.from).map((m) => link(m, lane, m.resumedStep, m.resumedStep)),
   ];
-  const last = Math.max(job.progress?.steps ?? 0, ...story.runs.map((run) => run.last + 1), 1);
+  const last = story.runs.reduce((most, run) => Math.max(most, run.last + 1), job.progress?.steps || 1);
   return { bars, pins, links, from: 0, to: last, tick: count, round: decimal, unit: "training step" };
 }
 

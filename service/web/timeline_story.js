@@ -28,8 +28,10 @@ function lanes(job, runs) {
 function batches(runs, events) {
   const found = new Map();
   const at = (step) => found.get(step) ?? found.set(step, { type: "batch", step }).get(step);
+  const before = new Map(); // attempt -> the device of the steps in front, which is where a failed one was tried
   for (const run of runs) {
-    if (run.reason) Object.assign(at(run.first), { kind: run.reason, to: run.device, superseded: run.superseded });
+    if (run.reason) Object.assign(at(run.first), { kind: run.reason, from: before.get(run.attempt), to: run.device, superseded: run.superseded });
+    else before.set(run.attempt, run.device);
   }
   for (const { type, at: when, data } of events) {
     if (type === "fault" && data.step != null) {
@@ -39,9 +41,7 @@ function batches(runs, events) {
       Object.assign(at(data.step), { to: data.device, returnedAt: when, ok: data.ok, seconds: data.seconds, stepS: data.step_s });
     }
   }
-  const list = [...found.values()].sort((a, b) => a.step - b.step);
-  for (const batch of list) batch.from ??= before(runs, batch.step);
-  return list;
+  return [...found.values()].sort((a, b) => a.step - b.step);
 }
 
 /** One entry a time that an attempt ended and the job went on, here or elsewhere. */
@@ -52,7 +52,7 @@ function moves(job, runs, events) {
     const next = job.attempts[i + 1];
     const ended = attempt.outcome && !["succeeded", "cancelled"].includes(attempt.outcome);
     if (!ended) continue;
-    const last = Math.max(-1, ...runs.filter((run) => run.attempt === attempt.number).map((run) => run.last));
+    const last = runs.reduce((most, run) => (run.attempt === attempt.number ? Math.max(most, run.last) : most), -1);
     const fault = attempt.fault ?? job.error ?? {};
     list.push({
       type: attempt.outcome === "failed" ? "end" : "move",
@@ -70,11 +70,4 @@ function moves(job, runs, events) {
     });
   }
   return list;
-}
-
-/** The device of the step in front, which is where the failed one was tried. */
-function before(runs, step) {
-  const own = runs.find((run) => run.first <= step && step <= run.last && run.reason);
-  const near = runs.filter((run) => !run.reason && run.last < step && run.attempt === own?.attempt);
-  return near.at(-1)?.device ?? null;
 }

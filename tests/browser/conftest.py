@@ -32,22 +32,27 @@ def chromium() -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def stack(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """The API answers at once; the workers come while the first tests run."""
+    """Redis and the API."""
     folder = tmp_path_factory.mktemp("browser")
     settings = {"EEGQ_AUTH": "on", "EEGQ_KEYS": str(keys_file(folder))}
     stack = Stack(folder, make_data(tmp_path_factory.mktemp("data")), lease_s=5.0, settings=settings)
     stack.start("api")
-    for name in WORKERS:
-        stack.start(name)
     wait_until(lambda: "listens" in (folder / "api.log").read_text(), PATIENCE_S)
     yield stack
     stack.close()
 
 
 @pytest.fixture(scope="session")
-def drilled(stack: Stack) -> str:
+def workers(stack: Stack) -> None:
+    """Both pools, the lane for single batches and a reaper."""
+    for name in WORKERS:
+        stack.start(name)
+    wait_until(lambda: stack.fleet.ready(Pool.GPU) and stack.fleet.ready(Pool.CPU), PATIENCE_S)
+
+
+@pytest.fixture(scope="session")
+def drilled(stack: Stack, workers: None) -> str:
     """A job on the stand-in GPU that runs out of memory at one step; not waited for."""
-    wait_until(lambda: stack.fleet.ready(Pool.GPU), PATIENCE_S)
     drill = [{"kind": "oom", "step": FAULT_STEP, "times": 2}]
     return stack.submit(tiny(EPOCHS, placement="gpu", drill=drill, tags=("group:pair",)), owner="admin")
 

@@ -46,7 +46,9 @@ def test_the_form_shows_what_the_api_says_of_each_field(dashboard: Dashboard) ->
     expect(page.get_by_role("button", name="Submit")).to_be_disabled()
 
 
-def test_a_job_is_submitted_from_the_form_and_cancelled_from_its_page(dashboard: Dashboard, stack: Stack) -> None:
+def test_a_job_is_submitted_from_the_form_and_cancelled_from_its_page(
+    dashboard: Dashboard, stack: Stack, workers: None
+) -> None:
     page = dashboard.page("#/new")
     page.get_by_label("Epochs").fill("2000")
     page.get_by_label("Batch size").fill("8")
