@@ -366,7 +366,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
 
 
 def test_no_order_of_calls_makes_store_and_model_differ(redis_url: str) -> None:
-    StoreAgainstModel.client = connect(redis_url)
+    StoreAgainstModel.client = connect(redis_url, timeout_s=60)  # a full machine is no divergence
     run_state_machine_as_test(
         StoreAgainstModel,
         settings=settings(max_examples=EXAMPLES, stateful_step_count=40, deadline=None, derandomize=EXAMPLES <= 60,
