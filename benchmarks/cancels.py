@@ -23,13 +23,13 @@ from tests.stack import Stack, make_data
 def cancel(stack: Stack, job_id: str) -> float:
     asked = time.time()
     stack.store.cancel(job_id)
-    return (stack.wait(job_id, 120).finished_at or 0) - asked
+    return (stack.wait(job_id, 900).finished_at or 0) - asked
 
 
 def running(stack: Stack, rng: random.Random, phases: Counter[str]) -> float:
     """At any time after the claim."""
     job_id = stack.submit(slow(60))
-    stack.until(job_id, lambda job: job.state is JobState.RUNNING, 120)
+    stack.until(job_id, lambda job: job.state is JobState.RUNNING, 900)
     time.sleep(rng.uniform(0, 12))
     phases[stack.store.get(job_id).phase or ""] += 1
     return cancel(stack, job_id)
@@ -37,7 +37,7 @@ def running(stack: Stack, rng: random.Random, phases: Counter[str]) -> float:
 
 def orphaned(stack: Stack) -> float:
     job_id = stack.submit(slow(60))
-    stack.until(job_id, lambda job: job.state is JobState.RUNNING, 120)
+    stack.until(job_id, lambda job: job.state is JobState.RUNNING, 900)
     stack.kill("cpu-1")
     seconds = cancel(stack, job_id)
     stack.start("cpu-1")

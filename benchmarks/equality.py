@@ -20,6 +20,7 @@ warnings.filterwarnings("ignore")
 
 import torch  # noqa: E402
 
+from benchmarks.fifty_epochs import Notes  # noqa: E402
 from jobs.datasets import scan, select  # noqa: E402
 from jobs.spec import JobSpec  # noqa: E402
 from worker.data.prepare import prepare  # noqa: E402
@@ -28,7 +29,6 @@ from worker.training.capture import Captured  # noqa: E402
 from worker.training.device import device_of  # noqa: E402
 from worker.training.loop import Loop  # noqa: E402
 from worker.training.parts import Parts, assemble  # noqa: E402
-from worker.training.reports import TerminalReports  # noqa: E402
 
 MODELS = ("SCCNet", "EEGNeX", "EEGNet", "ShallowFBCSPNet", "Deep4Net", "EEGConformer")
 STEPS = (1, 10)
@@ -42,8 +42,9 @@ def main() -> None:
         for model in options.models:
             for steps in STEPS:
                 say(distances(model, steps, root, options.device), options.out)
-        for seed in range(options.seeds):
-            say(curves(seed, root, options.device), options.out)
+        for model in options.curves:
+            for seed in range(options.seeds):
+                say(curves(model, seed, options.epochs, root, options.device), options.out)
 
 
 def spec_of(model: str, **training: Any) -> JobSpec:
@@ -89,18 +90,18 @@ def apart(a: torch.Tensor, b: torch.Tensor, start: torch.Tensor) -> float:
     return float((a - b).norm() / (b - start).norm())
 
 
-def curves(seed: int, root: Path, device: str) -> dict[str, Any]:
-    """Best validation NRMSE of the same job with the fast path on and off."""
-    row: dict[str, Any] = {"model": "EEGNet", "seed": seed, "epochs": 15}
+def curves(model: str, seed: int, epochs: int, root: Path, device: str) -> dict[str, Any]:
+    """Validation NRMSE after each epoch of the same job with the fast path on and off."""
+    row: dict[str, Any] = {"model": model, "seed": seed, "epochs": epochs}
     for name, fast in (("fast", True), ("plain", False)):
-        spec = spec_of("EEGNet", epochs=15, optimizer="adamw", lr=2e-3, fast_path=fast).model_copy(
+        spec = spec_of(model, epochs=epochs, optimizer="adamw", lr=2e-3, fast_path=fast).model_copy(
             update={"seed": seed}
         )
+        notes = Notes()
         with tempfile.TemporaryDirectory() as folder:
-            progress = Loop(
-                parts_of(spec, root, device), Path(folder), 1, TerminalReports(Path(folder) / "metrics.jsonl")
-            ).run()
-        row[name] = progress.best
+            row[f"{name}_best"] = Loop(parts_of(spec, root, device), Path(folder), 1, notes).run().best
+        row[name] = [round(fields["val_nrmse"], 5) for _, type, fields in notes.told if type == "metrics"]
+    row["largest_difference"] = max(abs(a - b) for a, b in zip(row["fast"], row["plain"], strict=True))
     return row
 
 
@@ -114,9 +115,11 @@ def say(row: dict[str, Any], out: Path | None) -> None:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--models", nargs="+", default=list(MODELS))
+    parser.add_argument("--models", nargs="*", default=list(MODELS))
     parser.add_argument("--subjects", type=int, default=8)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--curves", nargs="*", default=["EEGNet"], help="models whose learning curves are compared")
+    parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--out", type=Path)
     return parser.parse_args()
 

@@ -71,6 +71,9 @@ def cases() -> Iterator[Case]:
 
 def main() -> None:
     options = _options()
+    if not torch.cuda.is_available():
+        print(json.dumps({"skipped": "no GPU on this machine"}))
+        return
     warnings.simplefilter("ignore")
     options.out.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + options.budget_s
@@ -247,7 +250,7 @@ def _emit(options: argparse.Namespace, row: dict[str, object]) -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=Path("."))
     parser.add_argument("--budget-s", type=float, default=280)
     return parser.parse_args()
 

@@ -41,6 +41,9 @@ Row = dict[str, Any]
 
 def main() -> None:
     options = parse()
+    if options.device.startswith("cuda") and not torch.cuda.is_available():
+        say({"part": "all", "skipped": "no GPU on this machine"})
+        return
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         simulate(root / "data" / "bench", subjects=options.subjects, runs=2, trials=48, rest_s=5, seed=1)

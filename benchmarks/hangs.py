@@ -50,7 +50,7 @@ def false_kills(stack: Stack, steps: int, n_jobs: int, burners: int) -> dict[str
     burning = [subprocess.Popen([sys.executable, "-c", BURN]) for _ in range(burners)]
     training = {"epochs": max(1, steps // n_jobs // 64 + 1), "batch_size": 1}
     try:
-        jobs = [stack.submit(slow(1, step_s=0, seed=n, training=training)) for n in range(n_jobs)]
+        jobs = [stack.submit(slow(1, step_s=0.001, seed=n, training=training)) for n in range(n_jobs)]
         ended = [stack.wait(job_id, 3600) for job_id in jobs]
         load = os.getloadavg()
     finally:
@@ -80,6 +80,7 @@ def main() -> int:
         for name in ("reaper-1", "cpu-1", "cpu-2", "cpu-3"):
             stack.start(name)
         hangs = [row for _ in range(args.rounds) for row in one_of_each(stack)]
+        print(json.dumps(hangs), file=sys.stderr, flush=True)
         busy = false_kills(stack, args.steps, 2, args.burners)
     finally:
         stack.close()

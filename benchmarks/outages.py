@@ -14,11 +14,11 @@ from tests.stack import Stack, make_data
 
 def outage(stack: Stack, away_s: float) -> dict:
     job_id = stack.submit(slow(away_s + 15))
-    stack.until(job_id, lambda job: job.checkpoint is not None, 180)
+    stack.until(job_id, lambda job: job.checkpoint is not None, 900)
     stack.redis.kill()
     time.sleep(away_s)
     stack.redis.start()
-    job = stack.wait(job_id, 300)
+    job = stack.wait(job_id, 900)
     events = stack.store.events(job_id, limit=10_000)
     epochs = [e["data"]["epoch"] for e in events if e["type"] == "metrics"]
     return {

@@ -37,7 +37,7 @@ async def post(client: httpx.AsyncClient, key: str | None, tries: Counter[str]) 
 
 
 async def flood(stack: Stack, posts: int, keys: int, seed: int) -> dict:
-    """POSTs at random over the keys, AT_ONCE at a time, the API killed every few seconds meanwhile."""
+    """POSTs at random over the keys, AT_ONCE at a time, the API killed after every few hundred meanwhile."""
     rng, tries, ids = random.Random(seed), Counter[str](), defaultdict[str, set[str]](set)
     todo = [f"key-{rng.randrange(keys)}" for _ in range(posts)]
     kills = 0
@@ -49,12 +49,13 @@ async def flood(stack: Stack, posts: int, keys: int, seed: int) -> dict:
 
     async with api(stack) as client:
         workers = [asyncio.create_task(one_after_another(client)) for _ in range(AT_ONCE)]
+        next_at = rng.randint(200, 600)
         while not all(worker.done() for worker in workers):
-            await asyncio.wait(workers, timeout=rng.uniform(15, 30))
-            if todo:
+            await asyncio.wait(workers, timeout=0.05)
+            if todo and tries["202"] >= next_at:
                 stack.kill("api-1")
                 stack.start("api-1")
-                kills += 1
+                kills, next_at = kills + 1, tries["202"] + rng.randint(200, 600)
     doubled = sum(len(found) > 1 for found in ids.values())
     return {"posts": posts, "keys": len(ids), "api_kills": kills, "answers": dict(tries),
             "jobs": stack.store.count(JobState.QUEUED), "keys_with_several_jobs": doubled}  # fmt: skip

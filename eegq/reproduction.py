@@ -1,4 +1,4 @@
-"""Whether a job run again gave the same bits, and if not, what was different: data, versions, device or result."""
+"""Whether a job run again gave the same bits, and if not, what differed: data, versions, code, device or result."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from eegq.client import Client
 
-COMPARED = ("data_digest", "sources", "versions", "seed", "spec")
+COMPARED = ("data_digest", "sources", "versions", "code", "seed", "spec")
 WEIGHTS = "weights.safetensors"
 
 

@@ -10,6 +10,7 @@ EegqError
 ├── WrongState            the job's state does not allow this
 ├── StaleFence            a write by an attempt that is no longer the job's
 ├── LedgerGap             a step was committed before the one in front of it
+├── ReplayDiffers         steps computed again gave another state, where the same bits were promised
 ├── SchemaMismatch        the store was written by a release that this one cannot read
 └── StoreUnavailable      Redis is away, read-only or out of memory; try again
 """
@@ -63,6 +64,10 @@ class StaleFence(EegqError):
 
 class LedgerGap(EegqError):
     """A step was committed before the one in front of it."""
+
+
+class ReplayDiffers(EegqError):
+    """Steps computed again gave another state, where the same bits were promised."""
 
 
 class SchemaMismatch(EegqError):

@@ -67,6 +67,11 @@ class Fleet:
         with away_is_unavailable():
             return int(self._redis.zcount(keys.workers(pool), time.time() * 1000, "+inf"))
 
+    def lanes(self) -> int:
+        """How many workers beat that compute single batches for other pools."""
+        now = time.time()
+        return sum(w.info.get("takes") == "batches" and now - w.seen_at < WORKER_TTL_S for w in self.workers())
+
     def backlog(self, pool: str) -> Backlog:
         """`pool` is gpu, cpu or auto."""
         with away_is_unavailable():

@@ -11,7 +11,7 @@ import redis
 
 from jobs import keys
 from jobs.connection import Scripts, away_is_unavailable
-from jobs.errors import LedgerGap, StaleFence
+from jobs.errors import LedgerGap, ReplayDiffers, StaleFence
 from jobs.job import Claim
 
 
@@ -34,7 +34,10 @@ class Ledger:
         self._run = Scripts(client)
 
     def commit(self, claim: Claim, first: int, last: int, device: str, reason: str = "", digest: str = "") -> None:
-        """The next steps, in order; sent again it changes nothing. Raises StaleFence, LedgerGap."""
+        """The next steps, in order; sent again it changes nothing. `digest` is of the state after them.
+
+        Raises StaleFence, LedgerGap, ReplayDiffers.
+        """
         answer = self._run("commit", claim.job.id, claim.fence, claim.attempt, first, last, device, reason, digest)
         self._check(claim, answer, first)
 
@@ -51,5 +54,10 @@ class Ledger:
     def _check(claim: Claim, answer: str, step: int) -> None:
         if answer == "stale":
             raise StaleFence(f"attempt {claim.attempt} of {claim.job.id} is no longer the job's")
+        if answer == "differs":
+            raise ReplayDiffers(
+                f"the steps from {step} on, computed again on the same kind of device, gave another state",
+                hint="training.deterministic promises the same bits: the device or the driver does not keep it",
+            )
         if answer == "gap":
             raise LedgerGap(f"step {step} of {claim.job.id} does not follow the last committed one")

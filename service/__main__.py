@@ -1,13 +1,15 @@
-"""`python -m service`: the API on EEGQ_HOST:EEGQ_PORT. `python -m service add-key NAME` makes another key."""
+"""`python -m service`: the API on EEGQ_HOST:EEGQ_PORT. `python -m service add-key NAME` makes another key,
+`remove-key NAME` takes one back; neither needs a restart."""
 
 import argparse
 import resource
 import sys
+from pathlib import Path
 
 import uvicorn
 
 from service.app import create_app
-from service.auth import Scope, add_key, ensure_keys_file
+from service.auth import Scope, add_key, ensure_keys_file, remove_key
 from service.patience import PatientProtocol
 from service.settings import Auth, Settings
 
@@ -18,9 +20,8 @@ def main() -> None:
     arguments = _arguments()
     settings = Settings()
     made = settings.auth is Auth.ON and ensure_keys_file(settings.keys)
-    if arguments.command == "add-key":
-        add_key(settings.keys, arguments.name, arguments.owner or arguments.name, arguments.scopes)
-        print(f"added to {settings.keys.resolve()}", file=sys.stderr)
+    if arguments.command is not None:
+        _change_keys(settings.keys, arguments)
         return
     _say_where(settings, made)
     _as_many_connections_as_allowed()
@@ -28,6 +29,17 @@ def main() -> None:
         create_app(settings), host=settings.host, port=settings.port, access_log=False, log_level="warning",
         timeout_graceful_shutdown=SHUTDOWN_S, server_header=False, http=PatientProtocol, ws="none",
     )  # fmt: skip
+
+
+def _change_keys(path: Path, arguments: argparse.Namespace) -> None:
+    try:
+        if arguments.command == "add-key":
+            add_key(path, arguments.name, arguments.owner or arguments.name, arguments.scopes)
+        else:
+            remove_key(path, arguments.name)
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+    print(f"{path.resolve()} is changed", file=sys.stderr)
 
 
 def _as_many_connections_as_allowed() -> None:
@@ -50,6 +62,7 @@ def _arguments() -> argparse.Namespace:
     add.add_argument("name")
     add.add_argument("--owner", help="whose jobs it submits and may cancel; the name where left out")
     add.add_argument("--scopes", nargs="+", type=Scope, default=[Scope.READ, Scope.SUBMIT], metavar="SCOPE")
+    commands.add_parser("remove-key", help="take a key back").add_argument("name")
     return parser.parse_args()
 
 

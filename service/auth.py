@@ -108,6 +108,14 @@ def add_key(path: Path, name: str, owner: str, scopes: list[Scope]) -> None:
     _write(path, [*rows, new_key(name, owner, scopes)], replace=True)
 
 
+def remove_key(path: Path, name: str) -> None:
+    """From now on the key opens nothing, nor do the cookies it gave out. Raises ValueError where there is none."""
+    rows = json.loads(path.read_text())["keys"]
+    if not any(row["name"] == name for row in rows):
+        raise ValueError(f"there is no key named {name}")
+    _write(path, [row for row in rows if row["name"] != name], replace=True)
+
+
 def new_key(name: str, owner: str, scopes: list[Scope]) -> dict[str, object]:
     return {"name": name, "owner": owner, "scopes": scopes, "key": f"eegq_{secrets.token_urlsafe(32)}"}
 

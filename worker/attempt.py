@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from jobs.errors import StaleFence, StoreUnavailable
+from jobs.errors import ReplayDiffers, StaleFence, StoreUnavailable
 from jobs.failover import Fail, Requeue, decide
 from jobs.fault import Fault, FaultKind
 from jobs.job import Checkpoint, Claim, JobState, Order, Pool
@@ -83,7 +83,8 @@ class Attempt:
                            services.settings.stay_s)  # fmt: skip
         self.reporter = Reporter(services.store, services.ledger, claim)
         self.handoffs = HandOffs(claim, self.folder, services.volume, services.tickets, services.bell)
-        self.audits = Audits(claim, services.device, self.folder, services.volume, services.tickets, services.bell)
+        self.audits = Audits(claim, services.device, self.folder, services.volume, services.tickets, services.bell,
+                             services.fleet)  # fmt: skip
         self.watchdog = Watchdog()
         self._ordered: tuple[Order, float] | None = None
         self._ending: Ending | None = None
@@ -100,6 +101,8 @@ class Attempt:
         except StaleFence:
             log.warning("superseded", job=self.claim.job.id, attempt=self.claim.attempt)
             return self._abandon(Superseded())
+        except ReplayDiffers as error:
+            return self._abandon(self._unlike_before(error))
         except OSError as error:
             return self._abandon(self._without_disk(error))
         except Exception as error:
@@ -158,7 +161,7 @@ class Attempt:
                 self.reporter.resumed(data["step"])
                 self.reporter.event("started", data)
             case "commit":
-                self.reporter.steps(data["first"], data["last"], data["device"], data["reason"])
+                self.reporter.steps(data["first"], data["last"], data["device"], data["reason"], data["digest"])
             case "checkpoint":
                 self._hear_checkpoint(data, trainer)
             case "ticket":
@@ -279,6 +282,8 @@ class Attempt:
                 return
             except StoreUnavailable:
                 pass
+            except ReplayDiffers as error:
+                ending = self._unlike_before(error)
             except OSError as error:
                 ending = self._without_disk(error)
             time.sleep(PATIENCE_RETRY_S)
@@ -306,6 +311,10 @@ class Attempt:
     def _without_disk(self, error: OSError) -> Faulted:
         self.reporter.forget()
         return Faulted(Fault(FaultKind.STORAGE, f"the run folder cannot be written: {error}"))
+
+    def _unlike_before(self, error: ReplayDiffers) -> Faulted:
+        self.reporter.forget()
+        return Faulted(Fault(FaultKind.DIVERGED, str(error), device=self.services.device, hint=error.hint))
 
     def _apply(self, fault: Fault) -> None:
         """The decision about a fault, applied."""

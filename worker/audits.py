@@ -11,6 +11,7 @@ from jobs.audit import AuditTicket, Finding, Verdict
 from jobs.dispatch import Bell
 from jobs.errors import StoreUnavailable
 from jobs.fault import Fault, FaultKind
+from jobs.fleet import Fleet
 from jobs.job import Checkpoint, Claim
 from jobs.tickets import Tickets
 from worker.reporter import Reporter
@@ -31,6 +32,7 @@ class Audits:
     volume: str
     tickets: Tickets
     bell: Bell
+    fleet: Fleet
     _open: AuditTicket | None = None
 
     @property
@@ -44,7 +46,7 @@ class Audits:
             self.folder.relative(message["folder"]), self.volume, time.time() + DEADLINE_S,
         )  # fmt: skip
         try:
-            if self.tickets.open_audit(ticket, DEADLINE_S):
+            if self.fleet.lanes() and self.tickets.open_audit(ticket, DEADLINE_S):
                 self.bell.audit(ticket)
                 self._open = ticket
                 return

@@ -36,14 +36,15 @@ class Reporter:
         self._events.append((type, data, fields or {}))
         self._urgent |= type in AT_ONCE
 
-    def steps(self, first: int, last: int, device: str, reason: str = "") -> None:
-        """Committed steps; neighbouring windows on one device become one row."""
-        if not reason and self._steps and self._steps[1] == first - 1 and self._steps[2] == device:
+    def steps(self, first: int, last: int, device: str, reason: str = "", digest: str = "") -> None:
+        """Committed steps; neighbouring windows on one device become one row, up to one with a digest."""
+        special = bool(reason or digest)
+        if not special and self._steps and self._steps[1] == first - 1 and self._steps[2] == device:
             self._steps = (self._steps[0], last, device)
             return
         self._seal_steps()
-        if reason:
-            self._outbox.append(lambda: self._ledger.commit(self._claim, first, last, device, reason))
+        if special:
+            self._outbox.append(lambda: self._ledger.commit(self._claim, first, last, device, reason, digest))
         else:
             self._steps = (first, last, device)
 

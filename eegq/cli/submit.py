@@ -118,7 +118,10 @@ def drill(
     """Submit a job with a planned fault, watch it recover and see what it cost; needs a GPU worker
     (`eegq up --stand-in-gpu`).
 
-    [dim]eegq drill oom --step 30 --times 2[/]
+    A flipped bit is found where steps are audited, as the first three are.
+
+    [dim]eegq drill oom --step 30 --times 2
+    eegq drill bitflip --step 1 --where optimizer[/]
     """
     from eegq import specs
     from eegq.cli.drilled import print_drill

@@ -14,7 +14,7 @@ for _, text in ipairs(runs) do
   else
     if run.first < k then
       local kept = cjson.decode(text)
-      kept.last = k - 1
+      kept.last, kept.digest = k - 1, nil
       redis.call('RPUSH', list, cjson.encode(kept))
       run.first = k
     end
@@ -23,7 +23,7 @@ for _, text in ipairs(runs) do
     redis.call('RPUSH', list, cjson.encode(run))
   end
 end
-set(id, 'next_step', k)
+set(id, 'next_step', k, 'resumed_step', k)
 local checkpoint = get(id, 'checkpoint')
 if checkpoint and cjson.decode(checkpoint).step > k then redis.call('HDEL', job_key(id), 'checkpoint') end
 return 'ok'

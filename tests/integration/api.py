@@ -4,13 +4,18 @@ import json
 import os
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
+import uvicorn
 from fastapi.testclient import TestClient
 
 from service.app import create_app
+from service.patience import PatientProtocol
 from service.settings import Auth, Settings
 from tests.conftest import wait_until
 from tests.redis_server import free_port
@@ -35,6 +40,21 @@ def settings(redis_url: str, folder: Path, **changes: Any) -> Settings:
 def api_client(settings: Settings) -> TestClient:
     """Use it as a context manager, so that the app's start and end run."""
     return TestClient(create_app(settings), base_url="http://127.0.0.1", raise_server_exceptions=False)
+
+
+@contextmanager
+def served(app: Any, lifespan: Any = "off") -> Iterator[int]:
+    """The port of a server in a thread."""
+    port = free_port()
+    server = uvicorn.Server(uvicorn.Config(app, port=port, http=PatientProtocol, log_level="error", lifespan=lifespan))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    wait_until(lambda: server.started, 60)
+    try:
+        yield port
+    finally:
+        server.should_exit = server.force_exit = True
+        thread.join(20)
 
 
 class LiveService:

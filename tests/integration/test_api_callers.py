@@ -1,7 +1,10 @@
 """Who may do what: keys, scopes, owners, the browser's cookie, pages of other origins, rates."""
 
 import json
+import os
 import stat
+import subprocess
+import sys
 
 import pytest
 
@@ -51,6 +54,17 @@ def test_health_and_the_pages_are_open(guarded):
 def test_a_key_that_was_added_works_without_a_restart(guarded, folder):
     guarded.get("/jobs", headers=key(folder))
     assert guarded.get("/jobs", headers=key(folder, "ann")).status_code == 200
+
+
+def test_a_key_that_was_stolen_is_taken_back_at_once_with_its_cookies(guarded, folder):
+    stolen = key(folder, "ann")
+    guarded.post("/session", json={"key": stolen["Authorization"].removeprefix("Bearer ")})
+    assert guarded.get("/jobs").status_code == guarded.get("/jobs", headers=stolen).status_code == 200
+    command = [sys.executable, "-m", "service", "remove-key", "ann"]
+    environment = {**os.environ, "EEGQ_KEYS": str(folder / "keys.json")}
+    subprocess.run(command, env=environment, check=True)
+    assert guarded.get("/jobs").status_code == guarded.get("/jobs", headers=stolen).status_code == 401
+    assert subprocess.run(command, env=environment, capture_output=True).returncode == 1
 
 
 def test_a_reading_key_cannot_submit(guarded, folder):

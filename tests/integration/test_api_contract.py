@@ -9,7 +9,10 @@ import pytest
 
 from tests.integration.api import LiveService, demo_root
 
-pytestmark = pytest.mark.skipif(not importlib.util.find_spec("schemathesis"), reason="schemathesis is not installed")
+pytestmark = [
+    pytest.mark.skipif(not importlib.util.find_spec("schemathesis"), reason="schemathesis is not installed"),
+    pytest.mark.timeout(600),
+]
 
 # A body may be well-formed and still name what is not there (a dataset, a parameter of a model), or come too early.
 CONFIG = """
@@ -39,6 +42,6 @@ def test_every_operation_keeps_its_contract(redis_url: str, tmp_path: Path):
                 "--header", f"Authorization: Bearer {service.key}", "--request-timeout", "10", "--no-color",
                 "--continue-on-failure", "--suppress-health-check", "all",
             ],
-            capture_output=True, text=True, timeout=110, cwd=tmp_path,
+            capture_output=True, text=True, timeout=580, cwd=tmp_path,
         )  # fmt: skip
     assert run.returncode == 0, run.stdout[-12_000:] + run.stderr[-2_000:]

@@ -99,3 +99,11 @@ def test_an_attempt_that_was_superseded_opens_no_audit(store, client, on_gpu):
     store.requeue(on_gpu, Placement.CPU, WRONG)
     with pytest.raises(StaleFence):
         Tickets(client).open_audit(audit_of(on_gpu, 2), 30)
+
+
+def test_a_lane_is_a_worker_that_beats_and_takes_batches(client):
+    fleet = Fleet(client)
+    fleet.beat("c", Pool.CPU, True, {"takes": "jobs"})
+    assert fleet.lanes() == 0
+    fleet.beat("b", Pool.CPU, False, {"takes": "batches"})
+    assert fleet.lanes() == 1

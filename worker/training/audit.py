@@ -67,7 +67,7 @@ class Audits:
         assert audit is not None
         self._copy(k, scalars)
         if audit.steps == audit.length or k % self._parts.schedule.steps_per_epoch == 0:
-            self._taking = None
+            self._taking, self._due_at = None, time.monotonic() + self._every_s
             self._thread = threading.Thread(target=self._write, args=(audit,), name="audit")
             self._thread.start()
 

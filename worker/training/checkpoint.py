@@ -137,6 +137,16 @@ class Writer:
             shutil.rmtree(self._folder / str(step), ignore_errors=True)
 
 
+def digest_of(tensors: dict[str, Tensor], fingerprint: dict[str, Any]) -> str:
+    """Of weights and moments, after that of what must be equal for them to be equal bit for bit."""
+    state = hashlib.sha256()
+    for name in sorted(tensors):
+        if name.startswith(("model.", "optim.")):
+            state.update(tensors[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    where = hashlib.sha256(json.dumps(fingerprint, sort_keys=True).encode())
+    return f"{where.hexdigest()[:8]}:{state.hexdigest()[:32]}"
+
+
 def fingerprint(device_kind: str, deterministic: bool) -> dict[str, Any]:
     """What must be equal for two runs to be bit-identical."""
     return {

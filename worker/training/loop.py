@@ -25,6 +25,7 @@ from worker.training.score import nrmse
 WINDOW_S = 0.25
 LONGEST_WINDOW = 256
 COMPILE_PAYS_S = 60.0
+SETTLED_WINDOWS = 4  # the first hold warm-up and capture: only then is their pace the run's
 COMPILE_S = 600.0
 CHECKPOINT_EVERY_S = 2.0
 CHECKPOINT_SHARE = 0.02  # of the time may go into writing checkpoints
@@ -51,7 +52,7 @@ class Loop:
         self._recovery = Recovery(parts, batches, reports)
         self._audits = Audits(parts, batches / "audited", reports, audit_every_s)
         self._window, self._step_s = 1, math.inf
-        self._may_compile = parts.may_compile
+        self._may_compile, self._paced = parts.may_compile, 0
         self._saved_at, self._save_cost_s = time.monotonic(), 0.0
         self._epoch_began = time.monotonic()
         index = parts.data.validation
@@ -130,12 +131,21 @@ class Loop:
     def _commit(self, done: int, device: str, reason: str = "") -> None:
         """Steps up to `done` are part of the run."""
         if done > self.k:
-            self.reports.tell("commit", first=self.k, last=done - 1, device=device, reason=reason)
+            self.reports.tell(
+                "commit", first=self.k, last=done - 1, device=device, reason=reason, digest=self._digest_at(done)
+            )
         self.k = done
+
+    def _digest_at(self, done: int) -> str:
+        """Of the state at an epoch's end, where the run promises to give the same bits again; else empty."""
+        parts = self.parts
+        if not parts.spec.training.deterministic or done % parts.schedule.steps_per_epoch:
+            return ""
+        return checkpoint.digest_of(parts.state.tensors(), checkpoint.fingerprint(parts.device.kind, True))
 
     def _pace(self, step_s: float) -> None:
         """As many steps a window as a quarter of a second holds."""
-        self._step_s = step_s
+        self._step_s, self._paced = step_s, self._paced + 1
         self._window = max(1, min(LONGEST_WINDOW, int(WINDOW_S / max(step_s, 1e-6))))
         self.reports.tell(
             "progress", max(COMPUTE_S, 20 * step_s), epoch=self.k // self.parts.schedule.steps_per_epoch,
@@ -144,9 +154,9 @@ class Loop:
         )  # fmt: skip
 
     def _compile_if_it_pays(self) -> None:
-        """Once, when a window has shown the pace: compiling takes about half a minute and about halves a step."""
+        """Once, when windows have shown the pace: compiling takes about half a minute and about halves a step."""
         left_s = (self.parts.steps - self.k) * self._step_s
-        if self._may_compile and self._window == LONGEST_WINDOW and left_s > COMPILE_PAYS_S:
+        if self._may_compile and self._paced >= SETTLED_WINDOWS and left_s > COMPILE_PAYS_S:
             self._may_compile = False
             self.reports.tell("phase", COMPILE_S, phase="compiling")
             if why_not := self.parts.captured.compile(self.parts.stepper):

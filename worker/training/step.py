@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from jobs.spec import Precision, Training
+from worker.training.shadow import Shadow
 from worker.training.state import GROWTH_STEPS, TrainingState
 
 LOSSES: dict[str, type[nn.Module]] = {"mse": nn.MSELoss, "l1": nn.L1Loss, "huber": nn.HuberLoss}
@@ -32,15 +33,15 @@ class Stepper:
         self._loss = LOSSES[training.loss]()
         self._clip = training.gradient_clip
         self._parameters = [p for p in state.model.parameters() if p.requires_grad]
-        self._buffers = list(state.model.buffers())
-        self._shadow = self._buffers if state.fused else [*self._buffers, *self._parameters, *self._moments()]
-        self._before = [t.detach().clone() for t in self._shadow]
+        spoiled = list(state.model.buffers())
+        self._shadow = Shadow(spoiled if state.fused else [*spoiled, *self._parameters, *self._moments()])
+        self._bad, self._one = torch.zeros((), device=state.device), torch.ones((), device=state.device)
 
     def __call__(self, x: Tensor, y: Tensor) -> None:
         """x: (B, n_chans, n_times) microvolts, y: (B,) targets. Adds 1 to state.step if the step was finite."""
         state = self.state
         state.model.train()
-        self._remember()
+        self._shadow.keep()
         self._probe("forward")
         with self._autocast():
             loss = self._loss(self._forward(x).reshape(-1).to(y.dtype), y)
@@ -55,7 +56,7 @@ class Stepper:
 
     def undo(self) -> None:
         """After an exception inside a step: the state is again the one before it."""
-        self._recall()
+        self._shadow.put_back()
         self.state.optimizer.zero_grad(set_to_none=True)
 
     def _backward(self, loss: Tensor) -> None:
@@ -68,22 +69,43 @@ class Stepper:
     @torch.no_grad()
     def _commit(self, loss: Tensor) -> None:
         state = self.state
-        norm = self._clipped_norm()
-        finite = torch.isfinite(norm) & torch.isfinite(loss)
-        skipped = self._rescale(finite)
-        state.ok.logical_and_(finite | skipped)
-        self._update(state.ok & finite)
-        state.loss_sum.add_(torch.where(state.ok & finite, loss, torch.zeros_like(loss)))
+        go = self._judge([loss, *self._clipped()])
+        self._update(go)
+        torch.where(go, state.loss_sum + loss.float(), state.loss_sum, out=state.loss_sum)
         state.step.add_(state.ok)
         state.optimizer.zero_grad(set_to_none=True)
 
-    def _clipped_norm(self) -> Tensor:
-        """The gradient's global norm before clipping; clips in place where the spec asks for it."""
+    def _clipped(self) -> list[Tensor]:
+        """The gradients; clipped in place where the spec asks for it, and then their norm before that alone."""
         grads = [p.grad for p in self._parameters if p.grad is not None]
+        if not self._clip:
+            return grads
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
-        if self._clip:
-            torch._foreach_mul_(grads, torch.clamp(self._clip / (norm + 1e-6), max=1.0))
-        return norm
+        torch._foreach_mul_(grads, torch.clamp(self._clip / (norm + 1e-6), max=1.0))
+        return [norm]
+
+    def _judge(self, values: list[Tensor]) -> Tensor:
+        """Whether to update, on the device, and in `_bad` the opposite; `ok` falls where a value is not finite."""
+        state = self.state
+        if self.precision is not Precision.FP16:
+            torch.logical_not(state.ok, out=self._bad)
+            self._mark(values)
+            return torch.logical_not(self._bad, out=state.ok)
+        self._bad.zero_()
+        self._mark(values)
+        finite = self._bad == 0
+        state.ok.logical_and_(finite | self._rescale(finite))
+        go = state.ok & finite
+        torch.logical_not(go, out=self._bad)
+        return go
+
+    def _mark(self, values: list[Tensor]) -> None:
+        """1 into `_bad` where a value is not finite: the check of torch's GradScaler, one launch for all of them."""
+        if self._bad.device.type in ("cpu", "cuda"):
+            torch._amp_foreach_non_finite_check_and_unscale_(values, self._bad, self._one)
+        else:
+            norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(values)))
+            self._bad.logical_or_(~torch.isfinite(norm))
 
     def _update(self, go: Tensor) -> None:
         """The optimizer's step where `go`, else nothing at all. On the CPU `go` is read at no cost, elsewhere it gates
@@ -91,16 +113,13 @@ class Stepper:
         optimizer = self.state.optimizer
         known_good = go.is_cpu and bool(go)
         if self.state.fused:
-            optimizer.found_inf = None if known_good else (~go).float()  # type: ignore[attr-defined]
+            optimizer.found_inf = None if known_good else self._bad  # type: ignore[attr-defined]
         optimizer.step()
         if not known_good:
-            for tensor, before in zip(self._shadow, self._before, strict=True):
-                torch.where(go.to(tensor.device), tensor, before, out=tensor)
+            self._shadow.put_back_unless(go)
 
     def _rescale(self, finite: Tensor) -> Tensor:
         """fp16's loss scale: halved by an overflow, doubled after 2000 good steps; whether this step is one to skip."""
-        if self.precision is not Precision.FP16:
-            return torch.zeros_like(finite)
         state = self.state
         state.scale_age.copy_(torch.where(finite, state.scale_age + 1, torch.zeros_like(state.scale_age)))
         grown = state.scale_age >= GROWTH_STEPS
@@ -111,16 +130,6 @@ class Stepper:
     def _autocast(self) -> AbstractContextManager:
         half = {Precision.FP16: torch.float16, Precision.BF16: torch.bfloat16}.get(self.precision)
         return torch.autocast(self.state.device.type, dtype=half) if half else nullcontext()
-
-    @torch.no_grad()
-    def _remember(self) -> None:
-        if self._shadow:
-            torch._foreach_copy_(self._before, self._shadow)
-
-    @torch.no_grad()
-    def _recall(self) -> None:
-        if self._shadow:
-            torch._foreach_copy_(self._shadow, self._before)
 
     def _moments(self) -> list[Tensor]:
         return [value for p in self._parameters for value in self.state.optimizer.state[p].values()]

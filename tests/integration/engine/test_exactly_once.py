@@ -141,3 +141,17 @@ def test_a_finite_flag_that_is_read_late_still_undoes_nothing_but_the_bad_step(e
     loop._window = 100
     loop.run()
     assert_identical(weights(loop), undisturbed(engine))
+
+
+def test_a_deterministic_run_tells_the_same_digests_each_time_and_another_run_others(engine):
+    def told(seed: int, deterministic: bool = True) -> list[str]:
+        supervisor = Supervisor()
+        spec = engine.spec(seed=seed, training={"deterministic": deterministic})
+        engine.loop(spec, supervisor=supervisor).run()
+        return [c["digest"] for c in supervisor.of("commit") if c["digest"]]
+
+    first = told(0)
+    assert len(first) == 2  # epochs
+    assert told(0) == first
+    assert not set(told(1)) & set(first)
+    assert told(0, deterministic=False) == []

@@ -1,0 +1,76 @@
+"""Trainers that were forked: the supervisor's own children, as if it had started them itself."""
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from jobs.errors import StaleFence
+from tests.conftest import wait_until
+from tests.stack import is_running, parents
+from worker.nursery import Nursery
+from worker.trainer import Trainer
+
+pytestmark = pytest.mark.skipif(not Nursery.possible("cpu"), reason="only Linux hands orphans to a subreaper")
+
+
+@pytest.fixture(scope="module")
+def nursery() -> Iterator[Nursery]:
+    nursery = Nursery()
+    yield nursery
+    nursery.close()
+
+
+@pytest.fixture
+def trainer(nursery: Nursery) -> Iterator[Trainer]:
+    trainer = nursery.trainer(lambda: None)
+    assert trainer is not None
+    yield trainer
+    trainer.stop(term_grace_s=0)
+
+
+def test_a_forked_trainer_is_a_child_of_the_supervisor_in_a_group_of_its_own(trainer: Trainer) -> None:
+    assert dict(parents())[trainer.pid] == os.getpid()
+    assert os.getpgid(trainer.pid) == trainer.pid
+
+
+def test_how_a_forked_trainer_died_is_known(trainer: Trainer) -> None:
+    os.kill(trainer.pid, signal.SIGSEGV)
+    assert trainer.wait() == -signal.SIGSEGV
+
+
+def test_the_pipe_of_a_dead_trainer_is_closed_though_the_nursery_lives(trainer: Trainer, nursery: Nursery) -> None:
+    os.kill(trainer.pid, signal.SIGKILL)
+    wait_until(lambda: trainer.poll(0.1)[1], what="the end of the pipe")
+    assert nursery.alive
+
+
+def test_a_trainer_that_nobody_waits_for_any_more_is_never_taken_for_another() -> None:
+    nursery = Nursery()
+
+    def lose_the_lease() -> None:
+        raise StaleFence("the job is somebody else's")
+
+    with pytest.raises(StaleFence):
+        nursery.trainer(lose_the_lease)
+    assert not nursery.alive
+
+
+def test_a_nursery_that_died_bears_nobody_and_keeps_nobody_waiting() -> None:
+    nursery = Nursery()
+    nursery.close()
+    assert nursery.trainer(lambda: None) is None
+
+
+def test_an_accelerator_is_never_forked() -> None:
+    assert not Nursery.possible("cuda:0")
+    assert not Nursery.possible("standin:0")
+
+
+def test_trainers_end_with_their_pipe(nursery: Nursery) -> None:
+    trainer = nursery.trainer(lambda: None)
+    assert trainer is not None
+    trainer._channel.close()
+    wait_until(lambda: not is_running(trainer.pid), what="the trainer has ended")
+    assert trainer.wait() == 0
