@@ -19,6 +19,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 warnings.filterwarnings("ignore")
 
+import torch  # noqa: E402
+
 from benchmarks.synthetic import synthetic  # noqa: E402
 from jobs.spec import JobSpec  # noqa: E402
 from worker.training.device import device_of  # noqa: E402
@@ -58,12 +60,13 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         began = time.monotonic()
         parts = assemble(spec, data, device_of(options.device), may_compile=options.compile)
         parts.device.synchronize()
-        ready, notes = time.monotonic(), Notes()
+        ready, processor_s, notes = time.monotonic(), time.process_time(), Notes()
         progress = Loop(parts, Path(folder), 1, notes).run()
-        ended = time.monotonic()
+        ended, processor_s = time.monotonic(), time.process_time() - processor_s
     return (
         vars(options)
         | {"device": parts.device.description, "fast": parts.built.fast, "best": progress.best}
+        | {"loop_processor_s": round(processor_s, 2), "threads": torch.get_num_threads()}
         | durations(notes, began, ready, ended, parts.captured.why_not)
     )
 

@@ -40,7 +40,7 @@ def main() -> None:
 
 def measure(stack: Stack, jobs: int) -> None:
     url = f"http://127.0.0.1:{stack.api_port}"
-    wait_until(lambda: stack.fleet.workers() and _answers(url), 60, "worker and API")
+    wait_until(lambda: stack.fleet.workers() and _answers(url), 120, "worker and API")
     rows = []
     for number in range(jobs + 1):
         time.sleep(BETWEEN_S)

@@ -39,7 +39,7 @@ def main() -> None:
         }
         for task in STUDIES:
             for case, (effect, seeds) in cases.items():
-                _simulate(folder, task, case, effect, seeds)
+                simulate_all(folder, task, case, effect, seeds)
         for task in STUDIES:
             _read_all(folder, task)
             for case, (_, seeds) in cases.items():
@@ -50,7 +50,7 @@ def main() -> None:
         print(save("planted_effect", result))
 
 
-def _simulate(folder: Path, task: str, case: str, effect: float, seeds: int) -> None:
+def simulate_all(folder: Path, task: str, case: str, effect: float, seeds: int) -> None:
     from worker.data.simulate import simulate
 
     for seed in range(seeds):
@@ -75,19 +75,18 @@ def _read_all(folder: Path, task: str) -> None:
 def _score(folder: Path, task: str, case: str, seed: int) -> dict[str, float]:
     """NRMSE of the last and of the best epoch, and of predicting the training mean."""
     name = f"{task}-{case}-{seed}"
-    spec = {"task": task, "dataset": name, "seed": seed, "validation": VALIDATION, "training": TRAINING[task]}
-    last = train(folder, name, spec)[-1]
+    last = train(folder, name, {"task": task, "dataset": name, "training": TRAINING[task]}, seed)[-1]
     return {"last": last["val_nrmse"], "best": last["best"], "mean": last["baseline"]}
 
 
-def train(folder: Path, name: str, spec: dict[str, Any]) -> list[dict[str, Any]]:
+def train(folder: Path, name: str, spec: dict[str, Any], seed: int) -> list[dict[str, Any]]:
     """A row an epoch, by the product's trainer, which is not run again where the run has ended."""
     from worker.training.__main__ import main as run_trainer
 
     run = folder / "runs" / name
     if not (run / "results" / "scores.json").exists():
         path = folder / f"{name}.json"
-        path.write_text(json.dumps(spec))
+        path.write_text(json.dumps({**spec, "seed": seed, "validation": VALIDATION}))
         places = [f"--{place}={folder / place}" for place in ("data", "cache", "runs")]
         if status := run_trainer([str(path), "--device", "cpu", "--threads", "1", *places]):
             raise SystemExit(f"{name} ended with status {status}; see {run}")

@@ -2,10 +2,11 @@
 
     python benchmarks/pretraining.py [--seeds 5] [--folder PLACE] [--save]
 
-For each seed one simulated study: resting recordings whose alpha tells externalizing, and recordings of the active
-task whose wave tells the response time. A job learns externalizing at rest; a second one takes its weights but for the
-head and learns response times; a third one learns them from scratch. The same people are validated in all three, so
-that nobody whom the first job saw is validated by the second. `epoch 1` is the score after one epoch, `last` after all.
+For each seed, resting recordings whose alpha tells externalizing, and recordings of the active task of the same people,
+whose wave tells the response time (those of planted_effect, whose runs are not run again in the same folder). A job
+learns externalizing at rest; a second one takes its weights but for the head and learns response times; a third one
+learns them from scratch. The same people are validated in all three, so that nobody whom the first job saw is validated
+by the second. `epoch 1` is the score after one epoch, `last` after all of them.
 """
 
 import argparse
@@ -16,12 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from machine import facts, save
-from planted_effect import VALIDATION, summary, train
+from planted_effect import STUDIES, TRAINING, simulate_all, summary, train
 
-SUBJECTS = 20
 REST = {"kind": "fixed", "bids_tasks": ["RestingState"], "target": "externalizing", "size_s": 2.0, "stride_s": 1.0,
         "crop_s": None}  # fmt: skip
-TRAINING = {"epochs": 10, "batch_size": 32}
 INIT = {"exclude": ["final_layer.*"]}
 
 
@@ -33,7 +32,7 @@ def main() -> None:
         for seed in range(options.seeds):
             for name, score in _study(folder, seed).items():
                 scores[name].append(score)
-    result: dict[str, Any] = {"machine": facts(), "subjects": SUBJECTS, "training": TRAINING, "init": INIT}
+    result: dict[str, Any] = {"machine": facts(), "training": TRAINING["challenge1"], "init": INIT}
     result |= {name: summary(many) for name, many in scores.items()}
     print(json.dumps(result, indent=2))
     if options.save:
@@ -41,23 +40,28 @@ def main() -> None:
 
 
 def _study(folder: Path, seed: int) -> dict[str, dict[str, float]]:
+    resting, active, pretraining = f"resting-{seed}", f"challenge1-with-{seed}", f"job_pretrain{seed:08d}"
+    _simulate(folder, resting, seed)
+    common = {"training": TRAINING["challenge1"]}
+    challenge1 = {"task": "challenge1", "dataset": active, **common}
+    return {
+        "at rest": _score(folder, pretraining, {"task": REST, "dataset": resting, **common}, seed),
+        "pretrained": _score(folder, f"pretrained-{seed}", {**challenge1, "init": {"job": pretraining, **INIT}}, seed),
+        "from scratch": _score(folder, active, challenge1, seed),
+    }
+
+
+def _simulate(folder: Path, resting: str, seed: int) -> None:
     from worker.data.simulate import simulate
 
-    name = f"study-{seed}"
-    if not (folder / "data" / name).exists():
-        simulate(folder / "data" / name, SUBJECTS, seed, runs=1, trials=24, rest_s=60)
-    common = {"dataset": name, "seed": seed, "validation": VALIDATION, "training": TRAINING}
-    pretraining = f"job_pretrain{seed:08d}"
-    specs = {
-        "at rest": (pretraining, {"task": REST, **common}),
-        "pretrained": (f"pretrained-{seed}", {"task": "challenge1", "init": {"job": pretraining, **INIT}, **common}),
-        "from scratch": (f"scratch-{seed}", {"task": "challenge1", **common}),
-    }
-    return {case: _score(folder, run, spec) for case, (run, spec) in specs.items()}
+    simulate_all(folder, "challenge1", "with", 1.0, seed + 1)
+    if not (folder / "data" / resting).exists():
+        subjects = STUDIES["challenge1"]["subjects"]
+        simulate(folder / "data" / resting, subjects, seed, tasks=["RestingState"], rest_s=30)
 
 
-def _score(folder: Path, run: str, spec: dict[str, Any]) -> dict[str, float]:
-    rows = train(folder, run, spec)
+def _score(folder: Path, run: str, spec: dict[str, Any], seed: int) -> dict[str, float]:
+    rows = train(folder, run, spec, seed)
     return {
         "epoch 1": rows[0]["val_nrmse"],
         "last": rows[-1]["val_nrmse"],

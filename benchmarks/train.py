@@ -15,7 +15,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -88,9 +88,11 @@ def measure(case: tuple[str, int], root: Path, options: argparse.Namespace) -> l
         except Exception as error:  # noqa: BLE001 - a loop that cannot run is a row of the table
             loops[name] = f"{type(error).__name__}: {error}"[:200]
     figures: dict[str, list[Pace]] = {name: [] for name, loop in loops.items() if not isinstance(loop, str)}
-    for _ in range(options.rounds):
+    for at in range(options.rounds):
         for name in list(figures):
-            figures[name].append(loops[name]())  # type: ignore[operator]
+            pace = loops[name]()  # type: ignore[operator]
+            figures[name].append(pace)
+            say({"model": model, "batch": batch, "loop": name, "round": at, **asdict(pace)}, options.out)
     base = middle(figures["start kit"])
     rows = []
     for name, loop in loops.items():
@@ -201,7 +203,7 @@ def start_kit(spec: JobSpec, root: Path, device: str, workers: int = 0, amp: boo
         loss.item()
 
     batches = forever(loader)
-    step(next(batches))
+    step([part[:2] for part in next(batches)])
     return as_torch_comes(lambda: timed(lambda: step(next(batches)), spec.training.batch_size, device))
 
 
@@ -216,11 +218,11 @@ def regressor(spec: JobSpec, root: Path, device: str) -> Round:
     net.initialize()
     batches = forever(net.get_iterator(dataset, training=True))
 
-    def step() -> None:
-        batch = next(batches)
+    def step(n: int | None = None) -> None:
+        batch = [part[:n] for part in next(batches)]
         net.train_step((batch[0].float(), batch[1].float().unsqueeze(1)))["loss"].item()
 
-    step()
+    step(2)
     return as_torch_comes(lambda: timed(step, spec.training.batch_size, device))
 
 

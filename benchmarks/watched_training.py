@@ -44,7 +44,7 @@ def main() -> None:
 
 def measure(stack: Stack, arguments: argparse.Namespace) -> None:
     url = f"http://127.0.0.1:{stack.api_port}"
-    wait_until(lambda: stack.fleet.workers() and _answers(url), 60, "worker and API")
+    wait_until(lambda: stack.fleet.workers() and _answers(url), 120, "worker and API")
     spec = {**TINY, "training": {"epochs": arguments.epochs, "batch_size": arguments.batch_size}}
     trained(stack, url, {**spec, "training": {"epochs": 3, "batch_size": arguments.batch_size}})  # warm
     slower, polls, delays = [], [], []

@@ -66,7 +66,7 @@ class JobStore:
         body = spec.model_dump_json()
         resumes = json.dumps(asdict(checkpoint)) if checkpoint else ""
         digest = hashlib.sha256(f"{body} {parent_id} {resumes}".encode()).hexdigest()
-        answer, what = self._run(
+        answer, what, *made = self._run(
             "submit", new_job_id(), owner, body, json.dumps(list(sources)), spec.priority, spec.placement,
             max_active, idempotency_key, digest, parent_id, int(spec.gpu_wait_s * 1000),
             resumes, occasions(spec.model_dump(mode="json", include={"alerts"})),
@@ -77,7 +77,7 @@ class JobStore:
             raise QuotaExceeded(
                 f"{what} active jobs; {max_active} are allowed", hint="wait for one to end or cancel one"
             )
-        return self.get(what), answer == "created"
+        return (job_of(_fields(made[0]), ()), True) if made else (self.get(what), False)
 
     def cancel(self, job_id: str) -> Job:
         """Idempotent. Raises UnknownJob, WrongState when the job has ended otherwise."""
@@ -324,6 +324,11 @@ def event_of(entry_id: str, fields: dict[str, str]) -> dict[str, Any]:
         "at": int(fields["at"]) / 1000,
         "data": json.loads(fields["data"]),
     }
+
+
+def _fields(flat: Sequence[str]) -> dict[str, str]:
+    """A hash as a script returns it."""
+    return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 def _seconds(milliseconds: str | None) -> Any:

@@ -33,7 +33,7 @@ class WorkerSettings(BaseSettings):
     worker_name: str = Field("", description="unique among workers; empty: pool, host name and process id")
     device: str = Field("auto", description="auto, cpu, cuda:N, mps or standin; cpu for the cpu pool")
     threads: int = Field(
-        0, ge=0, description="CPU threads of a trainer; 0: all cores, divided among this machine's workers"
+        0, ge=0, description="CPU threads of a trainer; 0: all cores; several workers on a machine want a share each"
     )
     runs: Path = Path("runs")
     data: Path = Path("data")

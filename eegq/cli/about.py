@@ -47,7 +47,9 @@ def key() -> None:
 
 @app.command(rich_help_panel="This machine")
 def doctor(
-    gpu: Annotated[bool, typer.Option("--gpu", help="also run the quick device tests")] = False,
+    gpu: Annotated[
+        bool, typer.Option("--gpu", help="also run the device tests; for an AMD card that fails, find settings")
+    ] = False,
     output: FormatOption = None,
 ) -> None:
     """Check this machine and the service; every finding says what to do. Exit status 1 if something fails.

@@ -1,7 +1,7 @@
 -- Make a job, once per Idempotency-Key; the key of a job that was deleted is free again.
 -- ARGV: id, owner, spec, sources, priority, pool, max_active, idempotency key or '', digest of the body, parent or '', gpu_wait_ms,
 --   checkpoint to start from (JSON with step) or '', the occasions of its alerts (JSON list of lists) or ''
--- Returns: {'created', id} | {'replayed', id} | {'conflict', id} | {'quota', active}
+-- Returns: {'created', id, its fields} | {'replayed', id} | {'conflict', id} | {'quota', active}
 local id, owner, spec, sources, priority, pool, max_active = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7])
 local idem, digest, parent = ARGV[8], ARGV[9], ARGV[10]
 local idem_key = P .. 'idem:' .. owner .. ':' .. idem
@@ -26,4 +26,4 @@ move(id, 'queued')
 offer(id)
 emit(id, 'submitted')
 if idem ~= '' then redis.call('SET', idem_key, id .. ' ' .. digest, 'EX', 259200) end
-return {'created', id}
+return {'created', id, redis.call('HGETALL', job_key(id))}

@@ -56,7 +56,7 @@ def submit(
         max_active=backend.settings.max_active_jobs,
     )  # fmt: skip
     if made:
-        after_answer.add_task(ringing.ring, backend.bell, job.pool)
+        after_answer.add_task(ringing.ring, backend.bell, backend.fleet, job.pool)
     return _accepted(response, job, root, caller, replayed=not made)
 
 
@@ -146,7 +146,7 @@ def resume(job_id: JobId, backend: BackendDep, caller: Submitter, root: Root, af
     """Ends a pause."""
     owned(caller, backend.store.get(job_id).owner)
     job = backend.store.resume(job_id)
-    after_answer.add_task(ringing.ring, backend.bell, job.pool)
+    after_answer.add_task(ringing.ring, backend.bell, backend.fleet, job.pool)
     return job_view(job, root, caller)
 
 
@@ -186,7 +186,7 @@ def retry(
         checkpoint=parent.checkpoint if epochs is not None else None, max_active=backend.settings.max_active_jobs,
     )  # fmt: skip
     if made:
-        after_answer.add_task(ringing.ring, backend.bell, job.pool)
+        after_answer.add_task(ringing.ring, backend.bell, backend.fleet, job.pool)
     return _accepted(response, job, root, caller, replayed=not made)
 
 

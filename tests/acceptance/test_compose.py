@@ -135,6 +135,18 @@ def test_a_dead_gpu_trainer_goes_on_on_the_cpu(stack: Stack) -> None:
     ]  # fmt: skip
 
 
+def test_the_api_rings_and_sends_errands_without_a_complaint(stack: Stack) -> None:
+    job_id = next(job["id"] for job in stack.api("/jobs")["data"] if job["status"] == "succeeded")
+    submission = stack.api("/submissions", {"challenge1": job_id})["id"]
+
+    def built() -> bool:
+        return stack.api(f"/submissions/{submission}")["state"] not in ("queued", "running")
+
+    wait_until(built, timeout_s=300, what="the submission is built")
+    assert stack.api(f"/submissions/{submission}")["state"] == "done"
+    assert '"event": "unexpected"' not in stack.compose("logs", "--no-color", "service")
+
+
 def test_the_runs_are_plain_files_of_the_caller(stack: Stack) -> None:
     owner = int(re.search(r"^HOST_UID=(\d+)", (stack.folder / ".env").read_text(), re.MULTILINE)[1])  # type: ignore[index]
     results = list((stack.folder / "runs").glob("job_*/results/*"))

@@ -6,6 +6,7 @@ import time
 import pytest
 
 from jobs.fault import Fault, FaultKind
+from jobs.fleet import Fleet
 from jobs.job import Checkpoint, JobState, Pool
 from jobs.ledger import Ledger
 
@@ -34,6 +35,17 @@ def test_a_submitted_job_is_queued_and_says_where_it_is(api):
 
 def test_a_submit_rings_both_pools_once(api, client, job_id):
     assert [client.llen(f"bq:{pool}") for pool in ("gpu", "cpu")] == [1, 1]
+
+
+def test_there_are_no_more_rings_than_workers_to_hear_them(api, client):
+    for _ in range(3):
+        api.post("/jobs", json={**SPEC, "placement": "cpu"})
+    assert client.llen("bq:cpu") == 1
+    for name in ("w1", "w2"):
+        Fleet(client).beat(name, Pool.CPU, True, {})
+    for _ in range(3):
+        api.post("/jobs", json={**SPEC, "placement": "cpu"})
+    assert client.llen("bq:cpu") == 2
 
 
 def test_the_same_idempotency_key_gives_the_same_job(api):

@@ -1,6 +1,7 @@
 """The compose file, the three Dockerfiles and what they may see, read as data."""
 
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -132,3 +133,12 @@ def test_a_build_sees_named_files_only() -> None:
         for source in sources.split()
     }
     assert {source.split("/")[0] if source.startswith("eegq/") else source for source in copied} == allowed
+
+
+@pytest.mark.parametrize("extra", ["service", "worker"])
+def test_an_image_has_what_kombu_imports_to_ring_a_bell(extra: str) -> None:
+    """Without it the API takes jobs and rings nobody."""
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"][extra]
+    assert any(line.startswith("kombu[redis]") for line in wanted)
+    for text in DOCKERFILES.values():
+        assert text.count("kombu.transport.redis") == 2
