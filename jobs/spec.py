@@ -280,7 +280,9 @@ class Training(Strict):
     early_stopping: Annotated[Integer, Field(ge=1)] | None = Field(
         None, description="epochs without a better validation NRMSE before training ends"
     )
-    start_at_mean: Flag = Field(True, description="the last bias starts at the training targets' mean, without `init`")
+    start_at_mean: Flag = Field(
+        True, description="the last bias starts at the training targets' mean, unless `init` brings it"
+    )
     precision: Precision = Field(
         Precision.AUTO,
         description="auto: TF32 on an NVIDIA card, fp32 elsewhere; the CPU computes in fp32 whatever is asked",

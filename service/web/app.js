@@ -18,8 +18,14 @@ route("/leaderboard", page("./leaderboard.js"));
 route("/data", page("./data.js"));
 route("/pools", page("./pools.js"));
 
-const NAV = [["#/jobs", "Jobs"], ["#/compare", "Compare"], ["#/leaderboard", "Leaderboard"], ["#/data", "Data"],
-             ["#/pools", "Pools & devices"], ["docs", "API"]]; // prettier-ignore
+const NAV = [
+  ["#/jobs", "Jobs"],
+  ["#/compare", "Compare"],
+  ["#/leaderboard", "Leaderboard"],
+  ["#/data", "Data"],
+  ["#/pools", "Pools & devices"],
+  ["docs", "API"],
+];
 const body = document.getElementById("app");
 const main = h("main", { id: "main", tabindex: -1 });
 let entered = false;
@@ -47,26 +53,42 @@ async function who() {
 
 function ask() {
   entered = false;
-  show(body, login(() => location.reload()));
+  show(
+    body,
+    login(() => location.reload()),
+  );
 }
 
 function frame(session) {
   const links = NAV.map(([href, name]) => h("a", { href }, name));
-  const theme = h("button", { class: "quiet-button", type: "button" }, icon("theme"), h("span", { class: "theme-name" }));
+  const theme = h(
+    "button",
+    { class: "quiet-button", type: "button" },
+    icon("theme"),
+    h("span", { class: "theme-name" }),
+  );
   const tell = (name) => {
     say(theme.lastChild, name);
     theme.setAttribute("aria-label", `Colours: ${name}. Change`);
   };
   tell(followTheme());
   theme.addEventListener("click", () => tell(nextTheme()));
-  const leave = session.keys_needed && h("button", { class: "quiet-button", type: "button", on: { click: logout } }, `Log out ${session.name}`);
+  const leave =
+    session.keys_needed &&
+    h("button", { class: "quiet-button", type: "button", on: { click: logout } }, `Log out ${session.name}`);
   return h(
-    "header", { class: "top" },
+    "header",
+    { class: "top" },
     h("a", { class: "skip", href: "#main", on: { click: toMain } }, "Skip to content"),
-    h("a", { class: "brand", href: "#/jobs" }, h("img", { src: "web/icon.svg", alt: "", width: 24, height: 24 }), "eegq"),
+    h(
+      "a",
+      { class: "brand", href: "#/jobs" },
+      h("img", { src: "web/icon.svg", alt: "", width: 24, height: 24 }),
+      "eegq",
+    ),
     h("nav", { "aria-label": "Pages" }, links),
     h("div", { class: "tools" }, theme, leave),
-  ); // prettier-ignore
+  );
 }
 
 function toMain(event) {

@@ -47,7 +47,8 @@ class Connection extends EventTarget {
 export const connection = new Connection();
 
 export function banner() {
-  const words = h("strong"), since = h("span");
+  const words = h("strong"),
+    since = h("span");
   const node = h("div", { class: "banner", role: "status", hidden: true }, words, " ", since);
   let timer = null;
   const tick = () => say(since, `What you see was known ${seconds((Date.now() - connection.goodAt) / 1000)} ago.`);

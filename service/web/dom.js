@@ -44,7 +44,9 @@ export function keyed(parent, items, key, make, update) {
 
 /** Calls `task` at most once in `ms`, never twice at the same time, and once more if it was asked for meanwhile. */
 export function calm(task, ms) {
-  let timer = null, running = false, again = false;
+  let timer = null,
+    running = false,
+    again = false;
   async function run() {
     timer = null;
     running = true;

@@ -2,11 +2,26 @@
 
 const DAY_S = 86_400;
 const REASONS = {
-  out_of_memory: "out of memory", non_finite: "not finite", kernel_failed: "kernel failed", context_lost: "context lost",
-  device_lost: "device lost", hardware: "hardware fault", unsupported: "card not supported", wrong_result: "wrong result",
-  hang: "hung", killed: "trainer died", host_memory: "host out of memory", stopped: "worker told to stop",
-  worker_lost: "worker lost", storage: "storage", spec: "spec refused", data: "data", user_code: "user code",
-  diverged: "diverged", internal: "internal error", poison: "crashed too often",
+  out_of_memory: "out of memory",
+  non_finite: "not finite",
+  kernel_failed: "kernel failed",
+  context_lost: "context lost",
+  device_lost: "device lost",
+  hardware: "hardware fault",
+  unsupported: "card not supported",
+  wrong_result: "wrong result",
+  hang: "hung",
+  killed: "trainer died",
+  host_memory: "host out of memory",
+  stopped: "worker told to stop",
+  worker_lost: "worker lost",
+  storage: "storage",
+  spec: "spec refused",
+  data: "data",
+  user_code: "user code",
+  diverged: "diverged",
+  internal: "internal error",
+  poison: "crashed too often",
 };
 
 export const reason = (kind) => REASONS[kind] ?? (kind ?? "").replaceAll("_", " ");
@@ -16,7 +31,8 @@ export function seconds(value) {
   if (value < 10) return `${value.toFixed(1)} s`;
   if (value < 90) return `${Math.round(value)} s`;
   if (value < 5400) return `${Math.floor(value / 60)} min ${String(Math.round(value % 60)).padStart(2, "0")} s`;
-  if (value < 2 * DAY_S) return `${Math.floor(value / 3600)} h ${String(Math.floor((value % 3600) / 60)).padStart(2, "0")} min`;
+  if (value < 2 * DAY_S)
+    return `${Math.floor(value / 3600)} h ${String(Math.floor((value % 3600) / 60)).padStart(2, "0")} min`;
   return `${Math.floor(value / DAY_S)} days`;
 }
 

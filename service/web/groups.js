@@ -17,10 +17,13 @@ export function statistics(jobs) {
   const mean = scores.length ? scores.reduce((a, b) => a + b) / scores.length : null;
   const squares = scores.reduce((sum, score) => sum + (score - mean) ** 2, 0);
   return {
-    scores, mean, spread: scores.length > 1 ? Math.sqrt(squares / (scores.length - 1)) : null,
-    min: scores.length ? Math.min(...scores) : null, max: scores.length ? Math.max(...scores) : null,
+    scores,
+    mean,
+    spread: scores.length > 1 ? Math.sqrt(squares / (scores.length - 1)) : null,
+    min: scores.length ? Math.min(...scores) : null,
+    max: scores.length ? Math.max(...scores) : null,
     baseline: jobs.find((job) => job.best?.baseline != null)?.best.baseline ?? null,
-  }; // prettier-ignore
+  };
 }
 
 /** [{pointer, values}] of every place where the specs differ, one value a job. */

@@ -10,13 +10,17 @@ export function actions(job, then) {
   const ended = job.finished_at !== null;
   const paused = job.phase === "paused" && job.status === "queued";
   return [
-    !ended && (paused ? action("Resume", call("resume"), { icon: "running" }) : action("Pause", call("pause"), { icon: "paused" })),
+    !ended &&
+      (paused
+        ? action("Resume", call("resume"), { icon: "running" })
+        : action("Pause", call("pause"), { icon: "paused" })),
     !ended && !job.cancel_requested && action("Cancel", call("cancel"), { icon: "cancelled", class: "danger" }),
     ended && action("Retry", async () => goTo(await post(`jobs/${job.id}/retry`)), {}),
     ended && job.best && action("More epochs", () => more(job), {}),
     h("a", { class: "button", href: `#/new?from=${job.id}` }, "Change and submit"),
     job.status === "succeeded" && h("a", { class: "button primary", href: `#/job/${job.id}/results` }, "Results"),
-    ended && action("Delete", () => forget(job), { class: "danger", confirm: "Delete this job and its files for good?" }),
+    ended &&
+      action("Delete", () => forget(job), { class: "danger", confirm: "Delete this job and its files for good?" }),
   ];
 }
 

@@ -12,17 +12,36 @@ const seen = new IntersectionObserver((entries) => {
   for (const entry of entries) if (entry.isIntersecting) entry.target.fetchParts?.();
 });
 
-export const HEAD = () => h("thead", {}, h("tr", {}, COLUMNS.map((name) =>
-  h("th", { scope: "col" }, name || h("span", { class: "hidden" }, "Choose to compare"))))); // prettier-ignore
+export const HEAD = () =>
+  h(
+    "thead",
+    {},
+    h(
+      "tr",
+      {},
+      COLUMNS.map((name) => h("th", { scope: "col" }, name || h("span", { class: "hidden" }, "Choose to compare"))),
+    ),
+  );
 
 export function makeRow(job, choose) {
-  const box = h("input", { type: "checkbox", "aria-label": `Choose ${shortId(job.id)} to compare`, on: { change: (event) => choose(job.id, event.target.checked) } });
+  const box = h("input", {
+    type: "checkbox",
+    "aria-label": `Choose ${shortId(job.id)} to compare`,
+    on: { change: (event) => choose(job.id, event.target.checked) },
+  });
   const cell = (name, ...content) => h("td", { "data-name": name }, content);
   const row = h(
-    "tr", {},
-    cell("Choose", box), cell("Status"), cell("Job", ...title(job)), cell("Progress"), cell("Devices"), cell("Best NRMSE"),
-    cell("Curve"), cell("Age", h("time", { title: moment(job.created_at) })),
-  ); // prettier-ignore
+    "tr",
+    {},
+    cell("Choose", box),
+    cell("Status"),
+    cell("Job", ...title(job)),
+    cell("Progress"),
+    cell("Devices"),
+    cell("Best NRMSE"),
+    cell("Curve"),
+    cell("Age", h("time", { title: moment(job.created_at) })),
+  );
   row.drawn = {};
   return row;
 }
@@ -47,7 +66,8 @@ function once(row, what, key, draw) {
 }
 
 /** Only what can have changed: the curve with each evaluation, the bar with progress in coarse steps. */
-const partsKey = (job) => `${job.best?.epoch} ${job.progress?.epoch} ${job.status} ${job.recovery.batches_moved} ${job.attempts.length}`;
+const partsKey = (job) =>
+  `${job.best?.epoch} ${job.progress?.epoch} ${job.status} ${job.recovery.batches_moved} ${job.attempts.length}`;
 
 async function fetchParts(row, job) {
   if (row.drawn.parts === partsKey(job)) return;
@@ -81,21 +101,31 @@ function title(job) {
   return [
     h("a", { href: `#/job/${job.id}`, class: "job-name" }, spec.model.name),
     h("span", { class: "sub" }, `${taskName(spec.task)} · ${spec.dataset.name} · `, h("code", {}, shortId(job.id))),
-    job.tags.length ? h("span", { class: "tags" }, job.tags.map((tag) => h("span", { class: "tag" }, tag))) : null,
+    job.tags.length
+      ? h(
+          "span",
+          { class: "tags" },
+          job.tags.map((tag) => h("span", { class: "tag" }, tag)),
+        )
+      : null,
   ];
 }
 
 function progressOf(job) {
   const { progress } = job;
   if (!progress) return h("span", { class: "quiet" }, job.status === "queued" ? `for ${kindName(job)}` : "–");
-  const left = job.estimated_finish && job.status === "running" ? (Date.parse(job.estimated_finish) - Date.parse(job.updated_at)) / 1000 : null;
+  const left =
+    job.estimated_finish && job.status === "running"
+      ? (Date.parse(job.estimated_finish) - Date.parse(job.updated_at)) / 1000
+      : null;
   return [
     h("span", {}, `epoch ${progress.epoch} / ${progress.epochs}`),
     h("span", { class: "sub" }, left != null ? `${seconds(left)} left` : `${progress.step} steps`),
   ];
 }
 
-const kindName = (job) => ({ auto: "either pool", gpu: "a GPU", cpu: "a CPU" })[job.placement.requested] ?? kindOf(job.placement.requested);
+const kindName = (job) =>
+  ({ auto: "either pool", gpu: "a GPU", cpu: "a CPU" })[job.placement.requested] ?? kindOf(job.placement.requested);
 
 function bestOf(job) {
   if (!job.best) return h("span", { class: "quiet" }, "–");
@@ -103,6 +133,10 @@ function bestOf(job) {
   const better = baseline != null && value < baseline;
   return [
     h("span", { class: better ? "good" : "" }, number(value)),
-    h("span", { class: "sub" }, baseline == null ? `epoch ${epoch}` : `${better ? "below" : "not below"} ${number(baseline)}`),
+    h(
+      "span",
+      { class: "sub" },
+      baseline == null ? `epoch ${epoch}` : `${better ? "below" : "not below"} ${number(baseline)}`,
+    ),
   ];
 }

@@ -11,20 +11,51 @@ const ASK_MS = 1000;
 export async function open() {
   const { challenges, best_pair: pair } = await get("leaderboard");
   const boards = Object.entries(challenges).map(([name, entries]) => card(taskName(name), board(name, entries)));
-  return { title: "Leaderboard", node: h("div", {}, h("h1", { tabindex: -1, class: "gap-below" }, "Leaderboard"), pairCard(pair), boards) };
+  return {
+    title: "Leaderboard",
+    node: h("div", {}, h("h1", { tabindex: -1, class: "gap-below" }, "Leaderboard"), pairCard(pair), boards),
+  };
 }
 
 function board(name, entries) {
-  if (!entries.length) return h("p", { class: "quiet" }, "No job of this challenge has succeeded yet. ", h("a", { href: "#/new" }, "Submit one"), ".");
+  if (!entries.length)
+    return h(
+      "p",
+      { class: "quiet" },
+      "No job of this challenge has succeeded yet. ",
+      h("a", { href: "#/new" }, "Submit one"),
+      ".",
+    );
   const baseline = (kind) => (e) => number(e.baselines?.[kind]?.nrmse ?? e.baselines?.[kind]);
-  return table(taskName(name), [
-    { name: "Place", of: (e) => entries.indexOf(e) + 1, number: true },
-    { name: "Model", of: (e) => [h("a", { href: `#/job/${e.job_id}` }, e.model), h("span", { class: "sub" }, `${e.dataset} · seed ${e.seed} · by ${e.owner} · ${shortId(e.job_id)}`)] },
-    { name: "NRMSE", of: (e) => h("strong", {}, number(e.nrmse)), number: true },
-    { name: "Predict the mean", of: baseline("training_mean"), number: true },
-    { name: "Beats it", of: (e) => (e.beats_the_mean == null ? "–" : h("span", { class: `status ${e.beats_the_mean ? "succeeded" : "failed"}` }, icon(e.beats_the_mean ? "succeeded" : "failed"), e.beats_the_mean ? "yes" : "no")) },
-    { name: "Held out", of: (e) => heldOut(e.validation) },
-  ], entries); // prettier-ignore
+  return table(
+    taskName(name),
+    [
+      { name: "Place", of: (e) => entries.indexOf(e) + 1, number: true },
+      {
+        name: "Model",
+        of: (e) => [
+          h("a", { href: `#/job/${e.job_id}` }, e.model),
+          h("span", { class: "sub" }, `${e.dataset} · seed ${e.seed} · by ${e.owner} · ${shortId(e.job_id)}`),
+        ],
+      },
+      { name: "NRMSE", of: (e) => h("strong", {}, number(e.nrmse)), number: true },
+      { name: "Predict the mean", of: baseline("training_mean"), number: true },
+      {
+        name: "Beats it",
+        of: (e) =>
+          e.beats_the_mean == null
+            ? "–"
+            : h(
+                "span",
+                { class: `status ${e.beats_the_mean ? "succeeded" : "failed"}` },
+                icon(e.beats_the_mean ? "succeeded" : "failed"),
+                e.beats_the_mean ? "yes" : "no",
+              ),
+      },
+      { name: "Held out", of: (e) => heldOut(e.validation) },
+    ],
+    entries,
+  );
 }
 
 function heldOut(split) {
@@ -34,16 +65,32 @@ function heldOut(split) {
 }
 
 function pairCard(pair) {
-  if (!pair) return card("Best pair", h("p", { class: "quiet" }, "A pair needs one job of each challenge: 0.3 × Challenge 1 + 0.7 × Challenge 2, lower is better."));
+  if (!pair)
+    return card(
+      "Best pair",
+      h(
+        "p",
+        { class: "quiet" },
+        "A pair needs one job of each challenge: 0.3 × Challenge 1 + 0.7 × Challenge 2, lower is better.",
+      ),
+    );
   const link = (id) => h("a", { href: `#/job/${id}` }, shortId(id));
   const done = h("p", { role: "status" });
   return card(
     "Best pair",
     h("p", { class: "figure" }, number(pair.overall)),
-    h("p", { class: "quiet" }, "0.3 × Challenge 1 (", link(pair.challenge1), ") + 0.7 × Challenge 2 (", link(pair.challenge2), "); lower is better."),
+    h(
+      "p",
+      { class: "quiet" },
+      "0.3 × Challenge 1 (",
+      link(pair.challenge1),
+      ") + 0.7 × Challenge 2 (",
+      link(pair.challenge2),
+      "); lower is better.",
+    ),
     action("Build submission.zip", () => build(pair, done), { icon: "download" }),
     done,
-  ); // prettier-ignore
+  );
 }
 
 async function build({ challenge1, challenge2 }, told) {
@@ -54,5 +101,13 @@ async function build({ challenge1, challenge2 }, told) {
     submission = await get(`submissions/${submission.id}`);
   }
   if (submission.state === "failed") throw new Error(submission.error);
-  told.replaceChildren("Tried out. ", h("a", { href: submission.urls.zip.replace(/^\//, ""), download: "submission.zip" }, icon("download"), " submission.zip"));
+  told.replaceChildren(
+    "Tried out. ",
+    h(
+      "a",
+      { href: submission.urls.zip.replace(/^\//, ""), download: "submission.zip" },
+      icon("download"),
+      " submission.zip",
+    ),
+  );
 }

@@ -4,13 +4,36 @@ import { address } from "./api.js";
 import { connection } from "./connection.js";
 
 const TYPES = [
-  "submitted", "claimed", "phase", "hello", "started", "progress", "metrics", "fault", "handed_off", "batch_returned",
-  "warning", "requeued", "cancel_requested", "paused", "resumed", "succeeded", "failed", "cancelled", "deleted",
-]; // prettier-ignore
+  "submitted",
+  "claimed",
+  "phase",
+  "hello",
+  "started",
+  "progress",
+  "metrics",
+  "fault",
+  "handed_off",
+  "batch_returned",
+  "warning",
+  "requeued",
+  "cancel_requested",
+  "paused",
+  "resumed",
+  "succeeded",
+  "failed",
+  "cancelled",
+  "deleted",
+];
 export const FINAL = new Set(["succeeded", "failed", "cancelled", "deleted"]);
 
 /** Every event of every job, as {job, type}; `catchUp` after each gap. Returns what ends it. */
-export const followAll = (hear, catchUp) => follow(() => "events", hear, catchUp, () => false);
+export const followAll = (hear, catchUp) =>
+  follow(
+    () => "events",
+    hear,
+    catchUp,
+    () => false,
+  );
 
 /** One job's events after `start`; ends by itself with the job. `catchUp` after each gap: only progress can be missing. */
 export function followJob(jobId, start, hear, catchUp) {
@@ -24,7 +47,9 @@ export function followJob(jobId, start, hear, catchUp) {
 }
 
 function follow(path, hear, catchUp, isLast) {
-  let source = null, ended = false, gap = false;
+  let source = null,
+    ended = false,
+    gap = false;
 
   function open() {
     if (source || ended || document.hidden) return;

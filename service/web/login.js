@@ -4,10 +4,17 @@ import { post } from "./api.js";
 import { h, say } from "./dom.js";
 
 export function login(then) {
-  const key = h("input", { id: "key", type: "password", autocomplete: "current-password", required: true, spellcheck: "false" });
+  const key = h("input", {
+    id: "key",
+    type: "password",
+    autocomplete: "current-password",
+    required: true,
+    spellcheck: "false",
+  });
   const problem = h("p", { class: "problem", role: "alert" });
   const form = h(
-    "form", { class: "card login" },
+    "form",
+    { class: "card login" },
     h("img", { src: "web/icon.svg", alt: "", width: 48, height: 48 }),
     h("h1", {}, "eegq"),
     h("p", { class: "quiet" }, "Trains EEG models from a queue. What fails on a GPU goes on on the CPU."),
@@ -15,9 +22,14 @@ export function login(then) {
     key,
     problem,
     h("button", { class: "primary", type: "submit" }, "Log in"),
-    h("p", { class: "quiet small" }, "The service says at its start in which file the keys are. ",
-      "Beside a local one: ", h("code", {}, "cat .eegq/keys.json")),
-  ); // prettier-ignore
+    h(
+      "p",
+      { class: "quiet small" },
+      "The service says at its start in which file the keys are. ",
+      "Beside a local one: ",
+      h("code", {}, "cat .eegq/keys.json"),
+    ),
+  );
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     try {

@@ -15,13 +15,14 @@ export const statusKey = (job) => `${job.status} ${job.phase} ${job.cancel_reque
 
 export function failure(error, more = null) {
   return h(
-    "section", { class: "card empty", role: "alert" },
+    "section",
+    { class: "card empty", role: "alert" },
     h("h1", { tabindex: -1 }, error.status === 404 ? "Not found" : "This could not be shown"),
     h("p", {}, error.message),
     error.hint && h("p", { class: "quiet" }, error.hint),
     error.requestId && h("p", { class: "quiet small" }, `request ${error.requestId}`),
     more,
-  ); // prettier-ignore
+  );
 }
 
 export function empty(title, ...children) {
@@ -30,7 +31,12 @@ export function empty(title, ...children) {
 
 /** A command, and a button that copies it. */
 export function command(text) {
-  const button = h("button", { class: "quiet-button", type: "button", "aria-label": "Copy the command" }, icon("copy"), h("span", {}, "Copy"));
+  const button = h(
+    "button",
+    { class: "quiet-button", type: "button", "aria-label": "Copy the command" },
+    icon("copy"),
+    h("span", {}, "Copy"),
+  );
   button.addEventListener("click", async () => {
     await navigator.clipboard.writeText(text);
     say(button.lastChild, "Copied");
@@ -43,11 +49,23 @@ export function command(text) {
 export function table(caption, columns, rows, options = {}) {
   const head = columns.map((c) => h("th", { scope: "col", class: c.number && "number" }, c.name));
   const body = rows.map((row) =>
-    h("tr", {}, columns.map((c) => h("td", { class: c.number && "number" }, c.of(row) ?? "–"))));
+    h(
+      "tr",
+      {},
+      columns.map((c) => h("td", { class: c.number && "number" }, c.of(row) ?? "–")),
+    ),
+  );
   return h(
-    "div", { class: `table-box ${options.class ?? ""}`, tabindex: 0, role: "region", "aria-label": caption },
-    h("table", {}, h("caption", { class: options.caption ? "" : "hidden" }, caption), h("thead", {}, h("tr", {}, head)), h("tbody", {}, body)),
-  ); // prettier-ignore
+    "div",
+    { class: `table-box ${options.class ?? ""}`, tabindex: 0, role: "region", "aria-label": caption },
+    h(
+      "table",
+      {},
+      h("caption", { class: options.caption ? "" : "hidden" }, caption),
+      h("thead", {}, h("tr", {}, head)),
+      h("tbody", {}, body),
+    ),
+  );
 }
 
 /** "View as table" below a plot; the table is made when it is opened, and anew at each `refresh`. */
@@ -66,7 +84,12 @@ export function card(title, ...children) {
 /** A button that says what it does while it does it, and what went wrong. */
 export function action(label, task, options = {}) {
   const problem = h("span", { class: "problem", role: "alert" });
-  const button = h("button", { type: "button", class: options.class ?? "" }, options.icon && icon(options.icon), h("span", {}, label));
+  const button = h(
+    "button",
+    { type: "button", class: options.class ?? "" },
+    options.icon && icon(options.icon),
+    h("span", {}, label),
+  );
   button.addEventListener("click", async () => {
     if (options.confirm && !confirm(options.confirm)) return;
     button.disabled = true;

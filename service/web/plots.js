@@ -13,14 +13,16 @@ export function scatter(label, points, { x, y, mean }) {
   const box = h("div", { class: "scatter" }, canvas);
   const [low, high] = ends([...points.flat(), mean]);
   const room = (high - low || 1) * 0.05;
-  const draw = () => box.clientWidth && paint(canvas, box.clientWidth, points, { x, y, mean, low: low - room, high: high + room });
+  const draw = () =>
+    box.clientWidth && paint(canvas, box.clientWidth, points, { x, y, mean, low: low - room, high: high + room });
   new ResizeObserver(draw).observe(box);
   document.addEventListener("eegq:theme", draw);
   return { node: box, close: () => document.removeEventListener("eegq:theme", draw) };
 }
 
 function paint(canvas, width, points, frame) {
-  const height = Math.min(width, 420), ratio = devicePixelRatio;
+  const height = Math.min(width, 420),
+    ratio = devicePixelRatio;
   canvas.width = width * ratio;
   canvas.height = height * ratio;
   canvas.style.width = `${width}px`;
@@ -77,26 +79,62 @@ function line(ctx, stroke, dash, [x1, y1], [x2, y2]) {
 /** bars: [{name, value}] side by side; `mark` is a level across them, with its name; fewer bars than `slots` stay slim. */
 export function barChart(label, bars, { mark, markName, first, last, slots = bars.length } = {}) {
   const high = Math.max(...bars.map((bar) => bar.value), mark ?? 0) || 1;
-  const wide = 1000 / Math.max(bars.length, slots), y = (value) => BAR_HEIGHT - (value / high) * (BAR_HEIGHT - 8);
-  const rects = bars.map((bar, i) => svg("rect", {
-    x: i * wide + wide * 0.08, width: wide * 0.84, y: y(bar.value), height: BAR_HEIGHT - y(bar.value), class: "plot-bar",
-  }, svg("title", {}, `${bar.name}: ${number(bar.value)}`))); // prettier-ignore
-  const level = mark != null && svg("line", { x1: 0, x2: 1000, y1: y(mark), y2: y(mark), class: "plot-mark", "vector-effect": "non-scaling-stroke" });
+  const wide = 1000 / Math.max(bars.length, slots),
+    y = (value) => BAR_HEIGHT - (value / high) * (BAR_HEIGHT - 8);
+  const rects = bars.map((bar, i) =>
+    svg(
+      "rect",
+      {
+        x: i * wide + wide * 0.08,
+        width: wide * 0.84,
+        y: y(bar.value),
+        height: BAR_HEIGHT - y(bar.value),
+        class: "plot-bar",
+      },
+      svg("title", {}, `${bar.name}: ${number(bar.value)}`),
+    ),
+  );
+  const level =
+    mark != null &&
+    svg("line", {
+      x1: 0,
+      x2: 1000,
+      y1: y(mark),
+      y2: y(mark),
+      class: "plot-mark",
+      "vector-effect": "non-scaling-stroke",
+    });
   return h(
-    "div", { class: "bar-chart" },
+    "div",
+    { class: "bar-chart" },
     h("span", { class: "quiet small" }, number(high)),
-    svg("svg", { viewBox: `0 0 1000 ${BAR_HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": label }, rects, level),
-    h("div", { class: "ends quiet small" }, h("span", {}, first ?? bars[0]?.name), mark != null && h("span", { class: "mark-name" }, `${markName} ${number(mark)}`),
-      bars.length >= slots && h("span", {}, last ?? bars.at(-1)?.name)),
-  ); // prettier-ignore
+    svg(
+      "svg",
+      { viewBox: `0 0 1000 ${BAR_HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": label },
+      rects,
+      level,
+    ),
+    h(
+      "div",
+      { class: "ends quiet small" },
+      h("span", {}, first ?? bars[0]?.name),
+      mark != null && h("span", { class: "mark-name" }, `${markName} ${number(mark)}`),
+      bars.length >= slots && h("span", {}, last ?? bars.at(-1)?.name),
+    ),
+  );
 }
 
 /** Values in `n` bins of equal width, as bars. */
 export function histogram(values, n) {
-  const [low, high] = ends(values), size = (high - low || 1) / n;
+  const [low, high] = ends(values),
+    size = (high - low || 1) / n;
   const counts = new Array(n).fill(0);
   for (const value of values) counts[Math.min(n - 1, Math.floor((value - low) / size))]++;
-  return counts.map((value, i) => ({ name: `${number(low + i * size)} to ${number(low + (i + 1) * size)}`, value, from: low + i * size }));
+  return counts.map((value, i) => ({
+    name: `${number(low + i * size)} to ${number(low + (i + 1) * size)}`,
+    value,
+    from: low + i * size,
+  }));
 }
 
 /** Smallest and largest; spreading a long list into Math.min would overflow the stack. */

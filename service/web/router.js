@@ -21,7 +21,8 @@ export function setQuery(query) {
 }
 
 export function start(main) {
-  let page = null, turn = 0;
+  let page = null,
+    turn = 0;
 
   async function open() {
     const mine = ++turn;
@@ -53,12 +54,18 @@ async function find(path, query) {
       return { title: "Not shown", node: failure(error), failed: isAway(error) };
     }
   }
-  return { title: "No such page", node: failure(new Error(`There is no page ${path}.`), h("a", { href: "#/jobs" }, "To the jobs")) };
+  return {
+    title: "No such page",
+    node: failure(new Error(`There is no page ${path}.`), h("a", { href: "#/jobs" }, "To the jobs")),
+  };
 }
 
 function markCurrent(path) {
   for (const link of document.querySelectorAll("nav a[href^='#']")) {
-    const here = path === link.hash.slice(1) || path.startsWith(`${link.hash.slice(1)}/`) || path.startsWith(`${link.hash.slice(1).replace(/s$/, "")}/`);
+    const here =
+      path === link.hash.slice(1) ||
+      path.startsWith(`${link.hash.slice(1)}/`) ||
+      path.startsWith(`${link.hash.slice(1).replace(/s$/, "")}/`);
     if (here) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }

@@ -12,7 +12,8 @@ export function typeOf(schema) {
 }
 
 function limits(schema) {
-  const low = schema.minimum ?? schema.exclusiveMinimum, high = schema.maximum ?? schema.exclusiveMaximum;
+  const low = schema.minimum ?? schema.exclusiveMinimum,
+    high = schema.maximum ?? schema.exclusiveMaximum;
   if (low !== undefined && high !== undefined) return `${low} to ${high}`;
   if (low !== undefined) return schema.minimum === undefined ? `above ${low}` : `at least ${low}`;
   if (high !== undefined) return `at most ${high}`;
@@ -32,7 +33,9 @@ export function exampleOf(schema, doc, depth = 0) {
   const options = schema.anyOf ?? schema.oneOf ?? schema.allOf;
   if (options) return exampleOf(options[0], doc, depth + 1);
   if (schema.type === "object") {
-    return Object.fromEntries(Object.entries(schema.properties ?? {}).map(([name, one]) => [name, exampleOf(one, doc, depth + 1)]));
+    return Object.fromEntries(
+      Object.entries(schema.properties ?? {}).map(([name, one]) => [name, exampleOf(one, doc, depth + 1)]),
+    );
   }
   return { array: [], string: "text", integer: 1, number: 1.0, boolean: true }[schema.type] ?? null;
 }

@@ -3,21 +3,53 @@
 import { h, say } from "./dom.js";
 
 export const FIELDS = [
-  { pointer: "/task", label: "Task", options: [["challenge1", "Challenge 1: response time"], ["challenge2", "Challenge 2: externalizing"]] },
+  {
+    pointer: "/task",
+    label: "Task",
+    options: [
+      ["challenge1", "Challenge 1: response time"],
+      ["challenge2", "Challenge 2: externalizing"],
+    ],
+  },
   { pointer: "/dataset/name", label: "Dataset", options: [] },
   { pointer: "/model/name", label: "Model", list: "models", note: true },
   { pointer: "/training/epochs", label: "Epochs", number: true, default: 20 },
   { pointer: "/training/batch_size", label: "Batch size", number: true, default: 128 },
   { pointer: "/training/lr", label: "Learning rate", number: true, hint: "left empty: as the task has it" },
-  { pointer: "/placement", label: "Runs on", options: [["auto", "either pool"], ["gpu", "GPU"], ["cpu", "CPU"]], default: "auto" },
-  { pointer: "/failover", label: "When the GPU fails", default: "batch_and_job",
-    options: [["batch_and_job", "move the batch or the job"], ["job", "move the job"], ["never", "stay on the GPU pool"]] },
-]; // prettier-ignore
-export const START = { task: "challenge1", dataset: { name: "demo" }, model: { name: "SCCNet" }, training: { epochs: 20, batch_size: 128 } };
+  {
+    pointer: "/placement",
+    label: "Runs on",
+    options: [
+      ["auto", "either pool"],
+      ["gpu", "GPU"],
+      ["cpu", "CPU"],
+    ],
+    default: "auto",
+  },
+  {
+    pointer: "/failover",
+    label: "When the GPU fails",
+    default: "batch_and_job",
+    options: [
+      ["batch_and_job", "move the batch or the job"],
+      ["job", "move the job"],
+      ["never", "stay on the GPU pool"],
+    ],
+  },
+];
+export const START = {
+  task: "challenge1",
+  dataset: { name: "demo" },
+  model: { name: "SCCNet" },
+  training: { epochs: 20, batch_size: 128 },
+};
 
 /** A model or dataset may be given by its name alone. */
 export function at(spec, pointer) {
-  return keys(pointer).reduce((value, key) => (key === "name" && typeof value === "string" ? value : value?.[key]), spec);
+  return keys(pointer).reduce(
+    (value, key) => (key === "name" && typeof value === "string" ? value : value?.[key]),
+    spec,
+  );
 }
 
 /** The spec with another value there; `undefined` takes the place out. */
@@ -34,7 +66,11 @@ export function withValue(spec, pointer, value) {
 export function specFields(change) {
   const cells = new Map(FIELDS.map((field) => [field.pointer, cell(field, change)]));
   return {
-    node: h("div", { class: "fields" }, [...cells.values()].map((one) => one.node)),
+    node: h(
+      "div",
+      { class: "fields" },
+      [...cells.values()].map((one) => one.node),
+    ),
     read(spec) {
       for (const field of FIELDS) {
         const { control } = cells.get(field.pointer);
@@ -69,10 +105,25 @@ function cell(field, change) {
   const note = h("p", { class: "quiet small" }, field.hint ?? "");
   const props = { id, "aria-describedby": `${id}-problem`, name: field.pointer };
   const control = field.options
-    ? h("select", props, field.options.map(([key, name]) => h("option", { value: key }, name)))
-    : h("input", { ...props, list: field.list, inputmode: field.number && "decimal", spellcheck: "false", autocomplete: "off" });
+    ? h(
+        "select",
+        props,
+        field.options.map(([key, name]) => h("option", { value: key }, name)),
+      )
+    : h("input", {
+        ...props,
+        list: field.list,
+        inputmode: field.number && "decimal",
+        spellcheck: "false",
+        autocomplete: "off",
+      });
   control.addEventListener("input", () => change(field.pointer, parsed(field, control.value.trim())));
-  return { node: h("div", { class: "field" }, h("label", { for: id }, field.label), control, note, problem), control, problem, note };
+  return {
+    node: h("div", { class: "field" }, h("label", { for: id }, field.label), control, note, problem),
+    control,
+    problem,
+    note,
+  };
 }
 
 /** What is no number goes to the API as it is, which says so. */

@@ -13,7 +13,13 @@ const MOST_SEEDS = 50;
 export async function open(_, query) {
   const view = { spec: await first(query.get("from")), models: [], bad: null };
   const fields = specFields((pointer, value) => edit(withValue(view.spec, pointer, value)));
-  const json = h("textarea", { id: "spec", rows: 16, spellcheck: "false", class: "spec", "aria-describedby": "spec-problems" });
+  const json = h("textarea", {
+    id: "spec",
+    rows: 16,
+    spellcheck: "false",
+    class: "spec",
+    "aria-describedby": "spec-problems",
+  });
   const problems = h("div", { id: "spec-problems", role: "alert" });
   const verdict = h("p", { class: "quiet", role: "status" });
   const curl = h("div");
@@ -22,15 +28,32 @@ export async function open(_, query) {
   const send = h("button", { class: "primary", type: "submit" }, "Submit");
   const check = calm(checkNow, CHECK_MS);
   const form = h(
-    "form", { class: "two", novalidate: true },
-    h("section", { class: "card", "aria-label": "Fields" }, fields.node,
-      h("div", { class: "fields" },
-        field("Seeds", seeds, "one job each: 0, 1-5 or 0,3,7"), field("Group", group, "a name to compare the jobs by")),
-      verdict, problems, h("div", { class: "actions" }, send)),
-    h("section", { class: "card", "aria-label": "Spec" }, h("label", { for: "spec" }, "The spec: everything that can be asked for"), json,
-      h("h2", { class: "gap" }, "The same from a terminal"), curl),
+    "form",
+    { class: "two", novalidate: true },
+    h(
+      "section",
+      { class: "card", "aria-label": "Fields" },
+      fields.node,
+      h(
+        "div",
+        { class: "fields" },
+        field("Seeds", seeds, "one job each: 0, 1-5 or 0,3,7"),
+        field("Group", group, "a name to compare the jobs by"),
+      ),
+      verdict,
+      problems,
+      h("div", { class: "actions" }, send),
+    ),
+    h(
+      "section",
+      { class: "card", "aria-label": "Spec" },
+      h("label", { for: "spec" }, "The spec: everything that can be asked for"),
+      json,
+      h("h2", { class: "gap" }, "The same from a terminal"),
+      curl,
+    ),
     h("datalist", { id: "models" }),
-  ); // prettier-ignore
+  );
   json.addEventListener("input", () => editText());
   for (const input of [seeds, group]) input.addEventListener("input", () => check());
   form.addEventListener("submit", submit);
@@ -40,7 +63,12 @@ export async function open(_, query) {
     view.bad = null;
     if (document.activeElement !== json) json.value = JSON.stringify(spec, null, 2);
     fields.read(spec);
-    show(curl, command(`curl --json '${JSON.stringify(spec)}' \\\n  -H "Authorization: Bearer $EEGQ_KEY" ${new URL("jobs", document.baseURI).href}`));
+    show(
+      curl,
+      command(
+        `curl --json '${JSON.stringify(spec)}' \\\n  -H "Authorization: Bearer $EEGQ_KEY" ${new URL("jobs", document.baseURI).href}`,
+      ),
+    );
     tellModel();
     check();
   }
@@ -60,7 +88,10 @@ export async function open(_, query) {
       const checked = await post("jobs?dry_run=true", view.spec);
       tell([]);
       const n = seedsOf(seeds.value).length;
-      say(verdict, `In order: ${n === 1 ? "one job" : `${n} jobs`} from ${checked.sources.length} ${checked.sources.length === 1 ? "source" : "sources"}.`);
+      say(
+        verdict,
+        `In order: ${n === 1 ? "one job" : `${n} jobs`} from ${checked.sources.length} ${checked.sources.length === 1 ? "source" : "sources"}.`,
+      );
     } catch (error) {
       tell(error.errors?.length ? error.errors : [{ pointer: "", detail: error.message }]);
     }
@@ -69,7 +100,12 @@ export async function open(_, query) {
   function tell(errors) {
     const left = fields.problems(errors);
     json.setAttribute("aria-invalid", String(left.length > 0));
-    show(problems, left.map((error) => h("p", { class: "problem" }, error.pointer && h("code", {}, error.pointer), " ", error.detail)));
+    show(
+      problems,
+      left.map((error) =>
+        h("p", { class: "problem" }, error.pointer && h("code", {}, error.pointer), " ", error.detail),
+      ),
+    );
     if (errors.length) say(verdict, "");
     send.disabled = errors.length > 0;
   }
@@ -84,15 +120,22 @@ export async function open(_, query) {
     send.disabled = true;
     try {
       const jobs = [];
-      for (const seed of seedsOf(seeds.value)) jobs.push(await post("jobs", withSeed(view.spec, seed, group.value.trim())));
-      location.hash = jobs.length === 1 ? `#/job/${jobs[0].id}` : `#/jobs${group.value.trim() ? `?tag=${encodeURIComponent(tagOf(group.value.trim()))}` : ""}`;
+      for (const seed of seedsOf(seeds.value))
+        jobs.push(await post("jobs", withSeed(view.spec, seed, group.value.trim())));
+      location.hash =
+        jobs.length === 1
+          ? `#/job/${jobs[0].id}`
+          : `#/jobs${group.value.trim() ? `?tag=${encodeURIComponent(tagOf(group.value.trim()))}` : ""}`;
     } catch (error) {
       tell(error.errors?.length ? error.errors : [{ pointer: "", detail: error.message }]);
     }
   }
 
   edit(view.spec);
-  fillChoices(fields, form.lastChild, view).then(() => edit(view.spec), () => {}); // prettier-ignore
+  fillChoices(fields, form.lastChild, view).then(
+    () => edit(view.spec),
+    () => {},
+  );
   return {
     title: "New job",
     node: h("div", {}, h("div", { class: "title-row" }, h("h1", { tabindex: -1 }, "New job")), form),
@@ -110,8 +153,14 @@ async function first(from) {
 async function fillChoices(fields, datalist, view) {
   const [models, datasets] = await Promise.all([get("models?works=true"), get("datasets")]);
   view.models = models.data;
-  show(datalist, models.data.map((model) => h("option", { value: model.name }, describe(model))));
-  fields.options("/dataset/name", datasets.data.map((dataset) => [dataset.name, `${dataset.name} (${dataset.releases.join(", ")})`]));
+  show(
+    datalist,
+    models.data.map((model) => h("option", { value: model.name }, describe(model))),
+  );
+  fields.options(
+    "/dataset/name",
+    datasets.data.map((dataset) => [dataset.name, `${dataset.name} (${dataset.releases.join(", ")})`]),
+  );
 }
 
 function describe(model) {
@@ -125,16 +174,28 @@ function seedsOf(text) {
   const seeds = text.split(",").flatMap((part) => {
     const found = SEEDS.exec(part);
     if (!found) throw new Error("Seeds: write them as 0, as 1-5 or as 0,3,7.");
-    const from = Number(found[1]), to = Number(found[2] ?? found[1]);
+    const from = Number(found[1]),
+      to = Number(found[2] ?? found[1]);
     return Array.from({ length: Math.min(Math.max(to - from + 1, 0), MOST_SEEDS + 1) }, (_, i) => from + i);
   });
-  if (!seeds.length || seeds.length > MOST_SEEDS) throw new Error(`Seeds: 1 to ${MOST_SEEDS} of them, the smaller one in front of the dash.`);
+  if (!seeds.length || seeds.length > MOST_SEEDS)
+    throw new Error(`Seeds: 1 to ${MOST_SEEDS} of them, the smaller one in front of the dash.`);
   return seeds;
 }
 
 const tagOf = (group) => `group:${group}`;
-const withSeed = (spec, seed, group) => ({ ...spec, seed, tags: [...(spec.tags ?? []), ...(group ? [tagOf(group)] : [])] });
+const withSeed = (spec, seed, group) => ({
+  ...spec,
+  seed,
+  tags: [...(spec.tags ?? []), ...(group ? [tagOf(group)] : [])],
+});
 
 function field(label, control, hint) {
-  return h("div", { class: "field" }, h("label", { for: control.id }, label), control, h("p", { class: "quiet small" }, hint));
+  return h(
+    "div",
+    { class: "field" },
+    h("label", { for: control.id }, label),
+    control,
+    h("p", { class: "quiet small" }, hint),
+  );
 }

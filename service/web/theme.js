@@ -18,7 +18,8 @@ export function nextTheme() {
 }
 
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () =>
-  document.dispatchEvent(new CustomEvent("eegq:theme")));
+  document.dispatchEvent(new CustomEvent("eegq:theme")),
+);
 
 const probe = document.createElement("span");
 probe.hidden = true;

@@ -30,15 +30,33 @@ function batches(runs, events) {
   const at = (step) => found.get(step) ?? found.set(step, { type: "batch", step }).get(step);
   const before = new Map(); // attempt -> the device of the steps in front, which is where a failed one was tried
   for (const run of runs) {
-    if (run.reason) Object.assign(at(run.first), { kind: run.reason, from: before.get(run.attempt), to: run.device, superseded: run.superseded });
+    if (run.reason)
+      Object.assign(at(run.first), {
+        kind: run.reason,
+        from: before.get(run.attempt),
+        to: run.device,
+        superseded: run.superseded,
+      });
     else before.set(run.attempt, run.device);
   }
   for (const { type, at: when, data } of events) {
     if (type === "fault" && data.step != null) {
-      Object.assign(at(data.step), { kind: data.kind, from: data.device, message: data.message, hint: data.hint, faultAt: when });
+      Object.assign(at(data.step), {
+        kind: data.kind,
+        from: data.device,
+        message: data.message,
+        hint: data.hint,
+        faultAt: when,
+      });
     } else if (type === "handed_off") Object.assign(at(data.step), { kind: data.reason, handedAt: when });
     else if (type === "batch_returned") {
-      Object.assign(at(data.step), { to: data.device, returnedAt: when, ok: data.ok, seconds: data.seconds, stepS: data.step_s });
+      Object.assign(at(data.step), {
+        to: data.device,
+        returnedAt: when,
+        ok: data.ok,
+        seconds: data.seconds,
+        stepS: data.step_s,
+      });
     }
   }
   return [...found.values()].sort((a, b) => a.step - b.step);

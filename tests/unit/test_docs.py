@@ -18,7 +18,7 @@ README = (ROOT / "README.md").read_text()
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md")),
          *sorted((ROOT / "deploy").glob("*.md")), *sorted((ROOT / "examples").glob("*.md"))]  # fmt: skip
 FOLDERS = re.findall(r"^### `(\w[\w/]*)/`$", README, re.MULTILINE)
-COMING = {"docs/images/jobs.png", "docs/images/job.png", "docs/data.md", "docs/speed.md"}
+COMING = {"docs/images/jobs.png", "docs/images/job.png"}
 NOT_MAPPED_ONE_BY_ONE = {"fast", "simulate", "routes", "scripts", "web", "cli"}
 
 

@@ -12,8 +12,8 @@ from worker.training.state import took
 
 
 @torch.no_grad()
-def load(model: nn.Module, init: Init, runs_dir: Path | None) -> int:
-    """Copies what `init` names and the model has; how many tensors. Raises SpecCannotRun."""
+def load(model: nn.Module, init: Init, runs_dir: Path | None) -> frozenset[str]:
+    """Copies what `init` names and the model has; the tensors' names. Raises SpecCannotRun."""
     path = _file(init, runs_dir)
     if not path.is_file():
         raise SpecCannotRun(f"init: there are no weights of {init.job or init.weights}")
@@ -28,19 +28,23 @@ def load(model: nn.Module, init: Init, runs_dir: Path | None) -> int:
         own[name].copy_(weights[name])
     if not chosen:
         raise SpecCannotRun("init: no tensor of these weights has a name that this model knows")
-    return len(chosen)
+    return frozenset(chosen)
 
 
 @torch.no_grad()
-def start_at_mean(model: nn.Module, mean: float) -> bool:
-    """Sets the bias of the last layer with one output to `mean`; whether there is such a layer.
+def start_at_mean(model: nn.Module, mean: float, taken: frozenset[str] = frozenset()) -> bool:
+    """Sets the bias of the last layer with one output to `mean`; whether there is such a layer, and it was not taken.
 
-    The start kit spends its first epochs on this one number: response times lie around 1.6 s.
+    The start kit spends its first epochs on this one number: response times lie around 1.6 s. So does a job that takes
+    weights from another target without their head.
     """
-    last = [m for m in model.modules() if isinstance(m, nn.Linear | nn.Conv1d | nn.Conv2d)][-1:]
-    if not last or last[0].bias is None or last[0].bias.numel() != 1:
+    layers = [(name, m) for name, m in model.named_modules() if isinstance(m, nn.Linear | nn.Conv1d | nn.Conv2d)]
+    if not layers:
         return False
-    last[0].bias.fill_(mean)
+    name, last = layers[-1]
+    if last.bias is None or last.bias.numel() != 1 or f"{name}.bias" in taken:
+        return False
+    last.bias.fill_(mean)
     return True
 
 

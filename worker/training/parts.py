@@ -101,10 +101,9 @@ def assemble(
     shape = Shape(tuple(data.ch_names), data.train.n_times, float(data.sfreq))
     built = build(spec, shape, user_code)
     augment = augment_of(spec.augment, spec.seed, shape.n_chans, shape.n_times, shape.sfreq)
-    if spec.init is not None:
-        initial.load(built.model, spec.init, runs_dir)
-    elif spec.training.start_at_mean:
-        initial.start_at_mean(built.model, float(data.train.target.mean()))
+    taken = frozenset[str]() if spec.init is None else initial.load(built.model, spec.init, runs_dir)
+    if spec.training.start_at_mean:
+        initial.start_at_mean(built.model, float(data.train.target.mean()), taken)
     set_flags(spec, device)
     state = TrainingState(built.model, spec.training, device.torch, spec.init)
     driller = Driller(spec.drill, device, state)
