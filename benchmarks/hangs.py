@@ -48,7 +48,7 @@ def found(stack: Stack, name: str, job_id: str) -> dict[str, Any]:
 def false_kills(stack: Stack, steps: int, n_jobs: int, burners: int) -> dict[str, Any]:
     """Tiny steps beside processes that take all the CPU there is."""
     burning = [subprocess.Popen([sys.executable, "-c", BURN]) for _ in range(burners)]
-    training = {"epochs": max(1, steps // n_jobs // 64 + 1), "batch_size": 1}
+    training = {"epochs": max(1, steps // n_jobs // 32 + 1), "batch_size": 2}
     try:
         jobs = [stack.submit(slow(1, step_s=0.001, seed=n, training=training)) for n in range(n_jobs)]
         ended = [stack.wait(job_id, 3600) for job_id in jobs]
