@@ -13,7 +13,7 @@ from benchmarks.storm import weights
 from jobs.fault import FaultKind
 from jobs.job import JobState
 from tests.conftest import wait_until
-from tests.stack import Stack, is_running, tiny
+from tests.stack import Stack, is_running, parents, tiny
 
 EPOCHS = 25
 
@@ -54,6 +54,25 @@ def test_a_running_job_is_cancelled_within_seconds(stack: Stack) -> None:
     assert stack.wait(job_id, 10).state is JobState.CANCELLED
     assert time.monotonic() - asked < 10
     wait_until(lambda: not is_running(trainer), what="the trainer has ended")
+
+
+def test_a_job_is_cancelled_while_its_worker_still_loads_the_libraries(stack: Stack) -> None:
+    """The nursery is stopped, as if its imports took for ever."""
+    stack.kill("cpu-1")
+    stack.start("cpu-1")
+    wait_until(lambda: nursery_of(stack), what="a nursery", timeout_s=60)
+    os.kill(nursery_of(stack)[0], signal.SIGSTOP)
+    job_id = stack.submit(tiny(EPOCHS))
+    stack.until(job_id, lambda job: job.state is JobState.RUNNING)
+    stack.store.cancel(job_id)
+    assert stack.wait(job_id, 20).state is JobState.CANCELLED
+    os.kill(nursery_of(stack)[0], signal.SIGCONT)
+    assert stack.wait(stack.submit(tiny(1)), 120).state is JobState.SUCCEEDED
+
+
+def nursery_of(stack: Stack) -> list[int]:
+    supervisor = stack.supervisor("cpu-1")
+    return [pid for pid, parent in parents() if parent == supervisor]
 
 
 def test_a_job_whose_worker_died_is_cancelled_without_it(stack: Stack) -> None:
