@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from benchmarks.storm import weights
@@ -45,6 +46,45 @@ def test_a_worker_told_to_stop_gives_its_job_back_with_a_checkpoint(stack: Stack
     stack.start("cpu-1")
     assert stack.wait(job_id, 90).state is JobState.SUCCEEDED
     assert not any(run.superseded for run in stack.ledger.runs(job_id))
+
+
+def test_a_rolling_restart_of_workers_and_api_repeats_no_step_and_spends_no_attempt(stack: Stack) -> None:
+    for name in ("cpu-2", "api-1"):
+        stack.start(name)
+    url = f"http://127.0.0.1:{stack.api_port}"
+    wait_until(lambda: answers(url), what="the API", timeout_s=60)
+    ids = []
+    for number, name in enumerate(("cpu-1", "api-1", "cpu-2")):
+        ids += [submitted(url, f"rolling-{number}-{n}") for n in range(2)]
+        stack.wait_training(ids[0])
+        stack.processes[name].send_signal(signal.SIGTERM)
+        stack.processes[name].wait(60)
+        stack.start(name)
+        wait_until(lambda: answers(url), what="the API", timeout_s=60)
+    jobs = [stack.wait(job_id, 240) for job_id in ids]
+    assert {job.state for job in jobs} == {JobState.SUCCEEDED}
+    assert sum(job.crashes for job in jobs) == 0
+    assert not any(run.superseded for job_id in ids for run in stack.ledger.runs(job_id))
+    for name in ("cpu-2", "api-1"):
+        stack.kill(name)
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/livez", timeout=2).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def submitted(url: str, key: str) -> str:
+    """The same key again until there is an answer, as a client does."""
+    while True:
+        try:
+            body = tiny(EPOCHS).model_dump(mode="json")
+            answer = httpx.post(f"{url}/jobs", json=body, headers={"Idempotency-Key": key}, timeout=5)
+            return answer.raise_for_status().json()["id"]
+        except httpx.TransportError:
+            continue
 
 
 def test_a_running_job_is_cancelled_within_seconds(stack: Stack) -> None:
