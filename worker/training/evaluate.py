@@ -12,7 +12,7 @@ from worker.training.batches import Batches
 EVALUATION_BATCH = 256
 
 
-@torch.inference_mode()
+@torch.no_grad()  # not inference_mode: what a fast forward keeps from one batch to the next serves training too
 def predict(model: nn.Module, index: WindowIndex, batches: Batches, alive: Callable[[], None]) -> np.ndarray:
     """(n,) float32, one prediction a window in the index's order. `alive` is called after every batch."""
     model.eval()

@@ -73,6 +73,16 @@ def test_every_window_is_predicted_once_in_order_and_in_evaluation_mode(tmp_path
     assert len(beats) == 2
 
 
+@pytest.mark.parametrize("model", ["EEGNet", "ShallowFBCSPNet"])
+def test_a_model_that_is_evaluated_first_can_be_trained_then(tmp_path: Path, model: str) -> None:
+    data = synthetic(tmp_path, 16, 8, n_chans=4)
+    spec = JobSpec.model_validate({"model": model, "training": {"batch_size": 8, "epochs": 1}})
+    parts = assemble(spec, data, device_of("cpu"))
+    predict(parts.state.model, data.validation, parts.validation, alive=lambda: None)
+    assert [*parts.enqueue(0, 2)] == [1, 2]
+    assert int(parts.state.step) == 2
+
+
 class Graph:
     """Stands for a CUDA graph: replaying is running."""
 
