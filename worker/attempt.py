@@ -60,6 +60,10 @@ class Superseded:
     """The lease was lost: the job is somebody else's now."""
 
 
+class OrderedBeforeStart(Exception):
+    """An order came while there was no trainer yet to pass it to."""
+
+
 Ending = Succeeded | Stopped | Faulted | Superseded
 
 
@@ -103,6 +107,8 @@ class Attempt:
             return self._abandon(Superseded())
         except ReplayDiffers as error:
             return self._abandon(self._unlike_before(error))
+        except OrderedBeforeStart as stop:
+            return Stopped(stop.args[0])
         except OSError as error:
             return self._abandon(self._without_disk(error))
         except Exception as error:
@@ -119,11 +125,18 @@ class Attempt:
 
     def _start(self) -> Trainer:
         self.folder.prepare(self.claim)
-        trainer = self._trainer = self.services.take_trainer(self.lease.keep)
+        trainer = self._trainer = self.services.take_trainer(self._beat_before_start)
         trainer.start(self._arguments(), self.folder.log)
         self.watchdog.heard(START_S, time.monotonic())
         self.reporter.event("phase", {"phase": "loading", "trainer_pid": trainer.pid}, {"phase": "loading"})
         return trainer
+
+    def _beat_before_start(self) -> None:
+        if order := self.lease.beat_if_due() or self._drain():
+            raise OrderedBeforeStart(order)
+
+    def _drain(self) -> Order | None:
+        return Order.DRAIN if self.services.draining() else None
 
     def _watch(self, trainer: Trainer) -> Ending:
         """Until the trainer's pipe closes: pass on what it says, beat the lease, pass orders, mind its promises."""
@@ -200,7 +213,7 @@ class Attempt:
 
     def _pass_orders(self, trainer: Trainer) -> None:
         """The first order, once; a trainer that does not follow in time is ended."""
-        order = self.lease.beat_if_due() or (Order.DRAIN if self.services.draining() else None)
+        order = self.lease.beat_if_due() or self._drain()
         if order and self._ordered is None:
             trainer.send(order)
             self._ordered = (order, time.monotonic())

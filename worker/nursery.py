@@ -1,18 +1,17 @@
 """Nursery, the supervisor's side: a process that has the libraries in memory and forks trainers. Knows no job."""
 
 import ctypes
-import json
 import os
-import select
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 from worker.trainer import Trainer
-from worker.training.protocol import pair
+from worker.training.protocol import Channel, PipeClosed, pair
 from worker.training.reports import START_S
 
 PR_SET_CHILD_SUBREAPER = 36
@@ -25,6 +24,7 @@ class Nursery:
     def __init__(self) -> None:
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         self._sock, theirs = socket.socketpair()
+        self._channel, self._warm = Channel(self._sock), False
         command = [
             sys.executable, "-m", "worker.training", "--nursery", str(theirs.fileno()), "--parent", str(os.getpid()),
         ]  # fmt: skip
@@ -42,30 +42,32 @@ class Nursery:
         return self._process.poll() is None
 
     def trainer(self, meanwhile: Callable[[], None]) -> Trainer | None:
-        """A new one, or None where the nursery fails; `meanwhile` is called often."""
+        """A new one, or None where the nursery fails. `meanwhile` is called often; it may raise."""
+        if not self._warm:
+            self._warm = self._hear(meanwhile) is not None
         channel, theirs = pair()
-        pid = None
+        born = None
         try:
             with suppress(OSError):
                 socket.send_fds(self._sock, [b"1"], [theirs.fileno()])
-                pid = self._born(meanwhile)
+                born = self._hear(meanwhile)
         finally:
             theirs.close()
-            if pid is None:  # it may still bear one: nobody must take that for the next
+            if born is None:  # it may still bear one: nobody must take that for the next
                 channel.close()
                 self.close()
-        return None if pid is None else Trainer(channel, Forked(pid))
+        return None if born is None else Trainer(channel, Forked(born["pid"]))
 
-    def _born(self, meanwhile: Callable[[], None]) -> int | None:
-        until, line = time.monotonic() + START_S, b""
+    def _hear(self, meanwhile: Callable[[], None]) -> dict[str, Any] | None:
+        """The next thing it says, or None where it has gone or takes too long."""
+        until = time.monotonic() + START_S
         while time.monotonic() < until:
             meanwhile()
-            if select.select([self._sock], [], [], LOOK_S)[0]:
-                line += (chunk := self._sock.recv(100))
-                if line.endswith(b"\n"):
-                    return int(json.loads(line)["pid"])
-                if not chunk:
-                    return None
+            with suppress(PipeClosed):
+                if said := self._channel.poll(LOOK_S):
+                    return said[0]
+                continue
+            return None
         return None
 
     def close(self) -> None:

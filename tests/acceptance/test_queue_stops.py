@@ -7,13 +7,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from benchmarks.storm import weights
 from jobs.fault import FaultKind
 from jobs.job import JobState
 from tests.conftest import wait_until
-from tests.stack import Stack, is_running, tiny
+from tests.stack import Stack, is_running, parents, tiny
 
 EPOCHS = 25
 
@@ -47,6 +48,45 @@ def test_a_worker_told_to_stop_gives_its_job_back_with_a_checkpoint(stack: Stack
     assert not any(run.superseded for run in stack.ledger.runs(job_id))
 
 
+def test_a_rolling_restart_of_workers_and_api_repeats_no_step_and_spends_no_attempt(stack: Stack) -> None:
+    for name in ("cpu-2", "api-1"):
+        stack.start(name)
+    url = f"http://127.0.0.1:{stack.api_port}"
+    wait_until(lambda: answers(url), what="the API", timeout_s=60)
+    ids = []
+    for number, name in enumerate(("cpu-1", "api-1", "cpu-2")):
+        ids += [submitted(url, f"rolling-{number}-{n}") for n in range(2)]
+        stack.wait_training(ids[0])
+        stack.processes[name].send_signal(signal.SIGTERM)
+        stack.processes[name].wait(60)
+        stack.start(name)
+        wait_until(lambda: answers(url), what="the API", timeout_s=60)
+    jobs = [stack.wait(job_id, 240) for job_id in ids]
+    assert {job.state for job in jobs} == {JobState.SUCCEEDED}
+    assert sum(job.crashes for job in jobs) == 0
+    assert not any(run.superseded for job_id in ids for run in stack.ledger.runs(job_id))
+    for name in ("cpu-2", "api-1"):
+        stack.kill(name)
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/livez", timeout=2).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def submitted(url: str, key: str) -> str:
+    """The same key again until there is an answer, as a client does."""
+    while True:
+        try:
+            body = tiny(EPOCHS).model_dump(mode="json")
+            answer = httpx.post(f"{url}/jobs", json=body, headers={"Idempotency-Key": key}, timeout=5)
+            return answer.raise_for_status().json()["id"]
+        except httpx.TransportError:
+            continue
+
+
 def test_a_running_job_is_cancelled_within_seconds(stack: Stack) -> None:
     job_id = training(stack)
     trainer, asked = stack.trainer(job_id), time.monotonic()
@@ -54,6 +94,25 @@ def test_a_running_job_is_cancelled_within_seconds(stack: Stack) -> None:
     assert stack.wait(job_id, 10).state is JobState.CANCELLED
     assert time.monotonic() - asked < 10
     wait_until(lambda: not is_running(trainer), what="the trainer has ended")
+
+
+def test_a_job_is_cancelled_while_its_worker_still_loads_the_libraries(stack: Stack) -> None:
+    """The nursery is stopped, as if its imports took for ever."""
+    stack.kill("cpu-1")
+    stack.start("cpu-1")
+    wait_until(lambda: nursery_of(stack), what="a nursery", timeout_s=60)
+    os.kill(nursery_of(stack)[0], signal.SIGSTOP)
+    job_id = stack.submit(tiny(EPOCHS))
+    stack.until(job_id, lambda job: job.state is JobState.RUNNING)
+    stack.store.cancel(job_id)
+    assert stack.wait(job_id, 20).state is JobState.CANCELLED
+    os.kill(nursery_of(stack)[0], signal.SIGCONT)
+    assert stack.wait(stack.submit(tiny(1)), 120).state is JobState.SUCCEEDED
+
+
+def nursery_of(stack: Stack) -> list[int]:
+    supervisor = stack.supervisor("cpu-1")
+    return [pid for pid, parent in parents() if parent == supervisor]
 
 
 def test_a_job_whose_worker_died_is_cancelled_without_it(stack: Stack) -> None:

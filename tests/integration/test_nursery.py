@@ -46,8 +46,27 @@ def test_the_pipe_of_a_dead_trainer_is_closed_though_the_nursery_lives(trainer: 
     assert nursery.alive
 
 
+def test_whoever_stops_waiting_while_it_warms_up_leaves_a_sound_nursery() -> None:
+    nursery = Nursery()
+
+    def lose_the_lease() -> None:
+        raise StaleFence("the job is somebody else's")
+
+    with pytest.raises(StaleFence):
+        nursery.trainer(lose_the_lease)
+    trainer = nursery.trainer(lambda: None)
+    assert trainer is not None
+    assert trainer.alive
+    nursery.close()
+    trainer.stop(term_grace_s=0)
+
+
 def test_a_trainer_that_nobody_waits_for_any_more_is_never_taken_for_another() -> None:
     nursery = Nursery()
+    first = nursery.trainer(lambda: None)
+    assert first is not None
+    first.stop(term_grace_s=0)
+    os.kill(nursery._process.pid, signal.SIGSTOP)
 
     def lose_the_lease() -> None:
         raise StaleFence("the job is somebody else's")
@@ -59,7 +78,7 @@ def test_a_trainer_that_nobody_waits_for_any_more_is_never_taken_for_another() -
 
 def test_a_nursery_that_died_bears_nobody_and_keeps_nobody_waiting() -> None:
     nursery = Nursery()
-    nursery.close()
+    os.kill(nursery._process.pid, signal.SIGKILL)
     assert nursery.trainer(lambda: None) is None
 
 

@@ -5,7 +5,6 @@ which waits for it, signals it and takes it along when it dies, as if it had sta
 """
 
 import gc
-import json
 import os
 import socket
 import time
@@ -36,6 +35,7 @@ def wait_to_be_born(asked: socket.socket, supervisor: int) -> Channel | None:
     """In the nursery: serves until nobody asks any more, then None. In every trainer: its pipe."""
     warm_up()
     gc.freeze()  # what all share is not looked through, or it would be copied
+    Channel(asked).send("warm")
     while True:
         _, pipes, _, _ = socket.recv_fds(asked, 1, 1)
         if not pipes:
@@ -56,6 +56,6 @@ def _begin_life(asked: socket.socket, pipe: int, supervisor: int) -> Channel:
         time.sleep(0.001)
     die_with_parent(supervisor)
     os.setsid()
-    asked.sendall(json.dumps({"pid": os.getpid()}).encode() + b"\n")
+    Channel(asked).send("born", pid=os.getpid())
     asked.close()
     return inherited(pipe)
