@@ -56,7 +56,9 @@ def test_a_rolling_restart_of_workers_and_api_repeats_no_step_and_spends_no_atte
     ids = []
     for number, name in enumerate(("cpu-1", "api-1", "cpu-2")):
         ids += [submitted(url, f"rolling-{number}-{n}") for n in range(2)]
-        stack.wait_training(ids[0])
+        wait_until(
+            lambda begun=ids: any(stack.store.get(job_id).phase == "training" for job_id in begun), 60, "one trains"
+        )
         stack.processes[name].send_signal(signal.SIGTERM)
         stack.processes[name].wait(60)
         stack.start(name)
@@ -80,7 +82,7 @@ def submitted(url: str, key: str) -> str:
     """The same key again until there is an answer, as a client does."""
     while True:
         try:
-            body = tiny(EPOCHS).model_dump(mode="json")
+            body = tiny(2 * EPOCHS).model_dump(mode="json")
             answer = httpx.post(f"{url}/jobs", json=body, headers={"Idempotency-Key": key}, timeout=5)
             return answer.raise_for_status().json()["id"]
         except httpx.TransportError:
