@@ -18,7 +18,7 @@ FAULT_STEP = 7
 WORKERS = ("reaper-1", "cpu-1", "gpu-1", "batch-1")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Any]:
     sync_api = pytest.importorskip("playwright.sync_api")
     path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -30,7 +30,7 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Redis and the API."""
     folder = tmp_path_factory.mktemp("browser")
@@ -42,7 +42,7 @@ def stack(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     stack.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def workers(stack: Stack) -> None:
     """Both pools, the lane for single batches and a reaper."""
     for name in WORKERS:
@@ -50,14 +50,14 @@ def workers(stack: Stack) -> None:
     wait_until(lambda: stack.fleet.ready(Pool.GPU) and stack.fleet.ready(Pool.CPU), PATIENCE_S)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def drilled(stack: Stack, workers: None) -> str:
     """A job on the stand-in GPU that runs out of memory at one step; not waited for."""
     drill = [{"kind": "oom", "step": FAULT_STEP, "times": 2}]
     return stack.submit(tiny(EPOCHS, placement="gpu", drill=drill, tags=("group:pair",)), owner="admin")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def pair(stack: Stack, drilled: str) -> tuple[str, str]:
     """It and another one, both succeeded."""
     other = stack.submit(tiny(2, seed=1, tags=("group:pair",)), owner="admin")
