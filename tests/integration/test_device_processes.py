@@ -2,8 +2,9 @@
 
 import json
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -187,15 +188,26 @@ def test_a_driver_that_dies_when_asked_for_its_cards_leaves_none(program):
 
 
 @pytest.fixture
-def services(redis_url: str, tmp_path: Path, client: redis.Redis) -> Services:
-    """A GPU worker's, on a card called cuda:0."""
-    settings = WorkerSettings(pool=Pool.GPU, runs=tmp_path / "runs", cache=tmp_path / "cache", worker_name="w1")
-    return open_services(settings, celery_app(redis_url), redis_url, "cuda:0", 1, lambda: False)
+def stopping() -> threading.Event:
+    return threading.Event()
 
 
 @pytest.fixture
-def keeper(services: Services) -> Keeper:
-    return Keeper(services)
+def services(redis_url: str, tmp_path: Path, client: redis.Redis, stopping: threading.Event) -> Services:
+    """A GPU worker's, on a card called cuda:0."""
+    settings = WorkerSettings(pool=Pool.GPU, runs=tmp_path / "runs", cache=tmp_path / "cache", worker_name="w1")
+    return open_services(settings, celery_app(redis_url), redis_url, "cuda:0", 1, stopping.is_set)
+
+
+@pytest.fixture
+def keeper(services: Services, stopping: threading.Event) -> Iterator[Keeper]:
+    """Its threads end with the test: they would beat and file in the Redis of those that follow."""
+    keeper = Keeper(services)
+    yield keeper
+    stopping.set()
+    for thread in (keeper, keeper._beat):
+        if thread.is_alive():
+            thread.join()
 
 
 PASSES = 'say(test="matmul", ok=True, detail="fine")'
