@@ -32,17 +32,6 @@ from worker.training.orphan import die_with_parent
 from worker.training.protocol import Channel, PipeClosed, inherited
 from worker.training.reports import START_S, PipeReports, Reports, TerminalReports
 
-# torch's optimizers import its compiler at their first call, as long as braindecode itself takes
-SLOW_TO_IMPORT = (
-    "braindecode.models",
-    "torch._dynamo",
-    "torch._inductor",
-    "worker.data.prepare",
-    "worker.training.loop",
-    "worker.export.charts",
-    "worker.export.results",
-)
-
 GIB = 2**30
 
 
