@@ -8,6 +8,7 @@ DATA ?= data
 CPU_WORKERS ?= 1
 BIN := .venv/bin
 STAMP := .venv/made
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile # each process its own Redis; most tests wait
 
 .PHONY: venv demo up test check bench env clean
 .DEFAULT_GOAL := demo
@@ -26,14 +27,14 @@ up: $(STAMP)
 	@exec $(BIN)/eegq up --port $(PORT) --data $(DATA) --cpu-workers $(CPU_WORKERS)
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q tests/unit
+	$(PYTEST) -q tests/unit
 
 bench: $(STAMP)
 	@for f in benchmarks/*.py; do echo "== $$f"; $(BIN)/python $$f || exit 1; done

@@ -1,8 +1,11 @@
 """Fixtures of every test: a real Redis, a store on it, and jobs that climb from spec to running."""
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch comes: tests run in several processes on few cores
 
 import pytest
 import redis

@@ -1,7 +1,7 @@
 """The captured step: gather, forward, backward and optimizer as one CUDA or HIP graph, replayed without the host.
 
-The same step function as everywhere; it stays right because a step reads k, rows and learning rate from the device
-and writes nothing once `ok` is false. Knows no fault: whoever sees one drops the graph and captures again.
+The same step function as everywhere; it stays right because a step reads k, rows and learning rate from the device, and
+because its window is judged. Knows no fault: whoever sees one drops the graph and captures again.
 """
 
 from collections.abc import Callable
@@ -98,7 +98,7 @@ class CapturedStep:
     def _body(self) -> None:
         rows = self._rows.index_select(0, self._cursor).view(-1)
         shifts = self._shifts.index_select(0, self._cursor).view(-1) if self._shifts is not None else None
-        self._stepper(*self._batches.take(rows, shifts))
+        self._stepper.in_window(*self._batches.take(rows, shifts))
         self._cursor.add_(1)
 
 

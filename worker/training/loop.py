@@ -52,6 +52,7 @@ class Loop:
         self._recovery = Recovery(parts, batches, reports)
         self._audits = Audits(parts, batches / "audited", reports, audit_every_s)
         self._window, self._step_s = 1, math.inf
+        self._one_by_one_to = 0
         self._may_compile, self._paced = parts.may_compile, 0
         self._saved_at, self._save_cost_s = time.monotonic(), 0.0
         self._epoch_began = time.monotonic()
@@ -100,6 +101,8 @@ class Loop:
             self._audits.drop()
             device, reason = self._recovery.recover(fault, self.k, self._scalars())
             self._commit(self.k + 1, device, reason)
+        elif self.k == first:
+            self._audits.drop()
         elif audited:
             self._audits.keep(self.k, self._scalars)
         else:
@@ -110,23 +113,35 @@ class Loop:
         """Steps first..last-1 until one raises: where that was, and why. The state is then the one before that step."""
         k = first
         try:
-            for k in self.parts.enqueue(first, last):  # noqa: B007 - how far it got is what matters
+            for k in self.parts.enqueue(first, last, self.k < self._one_by_one_to):  # noqa: B007 - how far it got
                 pass
             return last, None
         except Exception as error:  # noqa: BLE001 - the door where a step's failure is classified
             fault = self._recovery.fault_of(error, k)
         self.parts.captured.drop()
+        if self._took_back(first, last, fault.message):
+            return first, None
         self.parts.stepper.undo()
         return k, fault
 
     def _look(self, first: int, reached: int) -> Fault | None:
         """The one wait for the device a window: commits what was finite; a fault if a step before `reached` was not."""
         done = int(self.parts.state.step)
+        if not bool(self.parts.state.ok) and self._took_back(first, done, "a value is not finite"):
+            return None
         self._commit(done, self.parts.device.name)
         if done == reached:
             return None
         self.parts.state.ok.fill_(True)
         return Fault(FaultKind.NON_FINITE, "loss or gradient is not finite", done, self.parts.device.name)
+
+    def _took_back(self, first: int, last: int, why: str) -> bool:
+        """Whether the window could be undone as a whole: it runs again one by one, and the step at fault is found."""
+        if not self.parts.stepper.undo_window():
+            return False
+        self._one_by_one_to = last
+        self.reports.tell("warning", message=f"steps {first}-{last - 1} run again, one by one: {why}")
+        return True
 
     def _commit(self, done: int, device: str, reason: str = "") -> None:
         """Steps up to `done` are part of the run."""
@@ -135,6 +150,7 @@ class Loop:
                 "commit", first=self.k, last=done - 1, device=device, reason=reason, digest=self._digest_at(done)
             )
         self.k = done
+        self.parts.stepper.close_window()
 
     def _digest_at(self, done: int) -> str:
         """Of the state at an epoch's end, where the run promises to give the same bits again; else empty."""
@@ -189,7 +205,7 @@ class Loop:
             best=progress.best,
             best_epoch=progress.best_epoch,
             baseline=self._baseline,
-            lr=parts.state.optimizer.param_groups[0]["lr"],
+            lr=parts.state.lr,
             seconds=round(train_s, 3),
             device=parts.device.name,
         )

@@ -54,10 +54,12 @@ class Parts:
             torch.manual_seed(int(order.key(order.DROPOUT, self.spec.seed, k)) >> 1)
         self.stepper(*self.augment(k, *self.train(self.schedule.rows(k), self.crops(k))))
 
-    def enqueue(self, first: int, last: int) -> Iterator[int]:
-        """Steps first..last-1, yielding after each how far it got; captured where that is possible."""
-        captured = None if self.driller.due(first, last) else self.captured.step()
+    def enqueue(self, first: int, last: int, one_by_one: bool = False) -> Iterator[int]:
+        """Steps first..last-1, yielding after each how far it got; captured, as a window that is judged at its end,
+        where that is possible."""
+        captured = None if one_by_one or self.driller.due(first, last) else self.captured.step()
         if captured:
+            self.stepper.open_window()
             self.state.set_lr(self.lr_factor(first))
             crops = [self.crops(k) for k in range(first, last)]
             rows = np.stack([self.schedule.rows(k) for k in range(first, last)])
@@ -65,6 +67,8 @@ class Parts:
         for k in range(first, last):
             captured.replay() if captured else self.step(k)
             yield k + 1
+        if captured:
+            self.stepper.judge_window()
 
     def lr_factor(self, k: int) -> float:
         training = self.spec.training

@@ -1,7 +1,8 @@
-"""Shadow: a copy of what a step may spoil, kept before it and put back where it was not finite.
+"""Copies of what may be spoilt, kept before and put back after. Knows no step.
 
-On a GPU a launch costs more than the bytes, so the tensors of one kind are laid out in one block: a copy and a choice a
-step, however many they are. They stay the tensors they were; only their memory moves. Knows no step.
+Shadow is for every step: on a GPU a launch costs more than the bytes, so the tensors of one kind are laid out in one
+block, a copy and a choice a step, however many they are. They stay the tensors they were; only their memory moves.
+Snapshot is for now and then, and leaves them where they are.
 """
 
 from collections import Counter
@@ -31,6 +32,24 @@ class Shadow:
         """The same where `go` () is false, decided on the device."""
         for live, before in zip(self._live, self._before, strict=True):
             torch.where(go.to(live.device), live, before, out=live)
+
+
+class Snapshot:
+    @torch.no_grad()
+    def __init__(self, tensors: Iterable[Tensor]) -> None:
+        kinds: dict[torch.dtype, list[Tensor]] = {}
+        for t in tensors:
+            kinds.setdefault(t.dtype, []).append(t.detach())
+        self._live = list(kinds.values())
+        self._before = [[t.clone() for t in alike] for alike in self._live]
+
+    def keep(self) -> None:
+        for live, before in zip(self._live, self._before, strict=True):
+            torch._foreach_copy_(before, live)
+
+    def put_back(self) -> None:
+        for live, before in zip(self._live, self._before, strict=True):
+            torch._foreach_copy_(live, before)
 
 
 def _blocks(tensors: Sequence[Tensor]) -> list[Tensor]:

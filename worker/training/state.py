@@ -43,6 +43,10 @@ class TrainingState:
         named = dict(self._named())
         return {name: named[name] for name in sorted(named)}
 
+    def changing(self) -> list[Tensor]:
+        """All that a step changes: everything but the best weights."""
+        return [tensor for name, tensor in self._named() if not name.startswith("best.")]
+
     @torch.no_grad()
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Copies values into the live tensors. Raises ValueError where names or shapes differ."""
@@ -57,6 +61,11 @@ class TrainingState:
     def keep_best(self) -> None:
         for name, tensor in self.model.state_dict().items():
             self.best[name].copy_(tensor)
+
+    @property
+    def lr(self) -> float:
+        """Of the first group of parameters."""
+        return float(self.optimizer.param_groups[0]["lr"])
 
     def set_lr(self, factor: float) -> None:
         """Sets base * factor; on CUDA the rate is a tensor, since a captured step reads it from the device."""

@@ -1,7 +1,8 @@
 """The step: (state at k, seed, k) -> state at k+1. One function for every device, for the loop and for a moved batch.
 
-A step that is not finite leaves no trace: `ok` turns false on the device and every write after it is a no-op, so
-the host need not look after each step. Knows neither where the batch comes from nor what follows a fault.
+A step that is not finite leaves no trace. One that runs alone is judged before it writes: `ok` turns false on the
+device and every write after it is a no-op. Captured steps, where each launch is a cost, write unjudged: their window
+is judged and taken back whole. Knows neither where the batch comes from nor what follows a fault.
 """
 
 from collections.abc import Callable
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from jobs.spec import Precision, Training
-from worker.training.shadow import Shadow
+from worker.training.shadow import Shadow, Snapshot
 from worker.training.state import GROWTH_STEPS, TrainingState
 
 LOSSES: dict[str, type[nn.Module]] = {"mse": nn.MSELoss, "l1": nn.L1Loss, "huber": nn.HuberLoss}
@@ -36,19 +37,50 @@ class Stepper:
         spoiled = list(state.model.buffers())
         self._shadow = Shadow(spoiled if state.fused else [*spoiled, *self._parameters, *self._moments()])
         self._bad, self._one = torch.zeros((), device=state.device), torch.ones((), device=state.device)
+        self._norm_sum = torch.zeros((), device=state.device)
+        self._before_window: Snapshot | None = None
+        self._window_open = False
 
     def __call__(self, x: Tensor, y: Tensor) -> None:
         """x: (B, n_chans, n_times) microvolts, y: (B,) targets. Adds 1 to state.step if the step was finite."""
-        state = self.state
-        state.model.train()
         self._shadow.keep()
-        self._probe("forward")
-        with self._autocast():
-            loss = self._loss(self._forward(x).reshape(-1).to(y.dtype), y)
-        self._probe("backward")
-        self._backward(loss)
+        loss = self._differentiate(x, y)
         self._probe("optimizer")
-        self._commit(loss.detach())
+        self._commit(loss)
+
+    def in_window(self, x: Tensor, y: Tensor) -> None:
+        """The same step, unjudged. But for fp16: its loss scale needs a judgement of every step."""
+        if self.precision is Precision.FP16:
+            self(x, y)
+        else:
+            self._commit_unjudged(self._differentiate(x, y))
+
+    def open_window(self) -> None:
+        """Keeps the state that a window of steps starts from."""
+        if self._before_window is None:
+            self._before_window = Snapshot([*self.state.changing(), self._norm_sum])
+        self._before_window.keep()
+        self._window_open = True
+
+    @torch.no_grad()
+    def judge_window(self) -> None:
+        """`ok` falls where the state is not finite: what once is stays so, in a weight, a moment or a sum."""
+        if self.precision is not Precision.FP16:
+            floats = [t for t in self.state.changing() if t.is_floating_point()]
+            self._judge([*floats, self._norm_sum])
+
+    def close_window(self) -> None:
+        """Its steps count: there is no way back."""
+        self._window_open = False
+
+    def undo_window(self) -> bool:
+        """The state is again the one the open window started from; False where none is open."""
+        if not self._window_open or self._before_window is None:
+            return False
+        self.close_window()
+        self._before_window.put_back()
+        self.state.optimizer.zero_grad(set_to_none=True)
+        return True
 
     def compile(self, on: bool) -> None:
         """Lets torch.compile fuse the model's operations, or takes that back; compiling happens in the next step."""
@@ -58,6 +90,16 @@ class Stepper:
         """After an exception inside a step: the state is again the one before it."""
         self._shadow.put_back()
         self.state.optimizer.zero_grad(set_to_none=True)
+
+    def _differentiate(self, x: Tensor, y: Tensor) -> Tensor:
+        """The loss, detached; gradients lie in the parameters."""
+        self.state.model.train()
+        self._probe("forward")
+        with self._autocast():
+            loss = self._loss(self._forward(x).reshape(-1).to(y.dtype), y)
+        self._probe("backward")
+        self._backward(loss)
+        return loss.detach()
 
     def _backward(self, loss: Tensor) -> None:
         scaled = loss * self.state.scale if self.precision is Precision.FP16 else loss
@@ -73,6 +115,19 @@ class Stepper:
         self._update(go)
         torch.where(go, state.loss_sum + loss.float(), state.loss_sum, out=state.loss_sum)
         state.step.add_(state.ok)
+        state.optimizer.zero_grad(set_to_none=True)
+
+    @torch.no_grad()
+    def _commit_unjudged(self, loss: Tensor) -> None:
+        state = self.state
+        values = self._clipped()
+        if self._clip:
+            self._norm_sum.add_(values[0])
+        if state.fused:
+            state.optimizer.found_inf = None  # type: ignore[attr-defined]
+        state.optimizer.step()
+        state.loss_sum.add_(loss.float())
+        state.step.add_(1)
         state.optimizer.zero_grad(set_to_none=True)
 
     def _clipped(self) -> list[Tensor]:

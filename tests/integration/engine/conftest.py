@@ -1,5 +1,6 @@
 """A small simulated dataset, and a trainer that runs inside the test with a supervisor that the test plays."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,7 @@ class Supervisor:
     step: int = 0
 
     def tell(self, type: str, next_within_s: float = 0.0, **fields: Any) -> None:
+        json.dumps(fields, allow_nan=False)  # as the pipe does
         self.told.append((type, fields))
         if type == "commit":
             self.step = fields["last"] + 1
@@ -78,8 +80,6 @@ class Engine:
         path = self.folder / "runs" / "job"
         path.mkdir(parents=True, exist_ok=True)
         sources = [{"release": s.release, "path": s.path} for s in select(scan(self.folder / "data"), spec.dataset)]
-        import json
-
         (path / "spec.json").write_text(json.dumps({"spec": spec.model_dump(mode="json"), "sources": sources}))
         return path
 
