@@ -145,6 +145,11 @@ class Child:
         self.process = subprocess.Popen(command, pass_fds=[theirs.fileno()], start_new_session=True)
         theirs.close()
 
+    def say(self, type: str, **fields: Any) -> None:
+        """One that has ended meanwhile is found out by the next look."""
+        with suppress(PipeClosed):
+            self.channel.send(type, **fields)
+
 
 # --- the supervisor and the CPU pool ---------------------------------------------------------------------------------
 
@@ -196,7 +201,7 @@ class Run:
             try:
                 for message in child.channel.poll(0.05):
                     promised = time.monotonic() + message["next_within_s"]
-                    fault = self.hear(message, child.channel.send)
+                    fault = self.hear(message, child.say)
                     if message["type"] in ("done", "failed"):
                         ended = message
                     if fault is not None:

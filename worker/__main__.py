@@ -15,6 +15,7 @@ from worker.settings import Takes, WorkerSettings
 WAIT_S = 2.0
 
 QUEUES = {"gpu": "gpu", "cpu": "cpu", "batch": CPU_BATCH_QUEUE, "errand": ERRAND_QUEUE}
+NO_GPU = {"CUDA_VISIBLE_DEVICES": "-1", "HIP_VISIBLE_DEVICES": "-1"}  # a forked trainer fails on a GPU that it sees
 TAKES = {"batch": Takes.BATCHES, "errand": Takes.ERRANDS}
 
 
@@ -26,7 +27,9 @@ def main() -> None:
     os.environ["EEGQ_POOL"] = "gpu" if args.pool == "gpu" else "cpu"
     os.environ["EEGQ_WORKER_NAME"] = name = args.name or f"{args.pool}-{os.getpid()}@{os.uname().nodename}"
     refuse_another_schema()
-    if args.pool == "gpu" and not choose_device():
+    if args.pool != "gpu":
+        os.environ.update(NO_GPU)
+    elif not choose_device():
         sys.exit("no usable GPU: this worker takes no work")
     os.environ["EEGQ_TAKES"] = TAKES.get(args.pool, Takes.JOBS)
     command = [
