@@ -15,10 +15,10 @@ LOW32 = 0xFFFFFFFF
 
 
 def murmur(x: Tensor) -> Tensor:
-    """murmur3's 32-bit finalizer on int64 that holds 32 bits; int64 products wrap alike on every device."""
-    x = ((x ^ (x >> 16)) * 0x85EBCA6B) & LOW32
-    x = ((x ^ (x >> 13)) * 0xC2B2AE35) & LOW32
-    return x ^ (x >> 16)
+    """murmur3's 32-bit finalizer in place on int64 that holds 32 bits; int64 products wrap alike on every device."""
+    x.bitwise_xor_(x >> 16).mul_(0x85EBCA6B).bitwise_and_(LOW32)
+    x.bitwise_xor_(x >> 13).mul_(0xC2B2AE35).bitwise_and_(LOW32)
+    return x.bitwise_xor_(x >> 16)
 
 
 class CountedDropout(nn.Module):
@@ -40,7 +40,7 @@ class CountedDropout(nn.Module):
     def mask(self, n: int, device: torch.device) -> Tensor:
         """(n,) bool, true with probability 1 - p."""
         step_key = murmur((self.counter * 0x9E3779B1 + self._layer_key) & LOW32)
-        return murmur(torch.arange(n, device=device) ^ step_key) >= int(self.p * 2**32)
+        return murmur(torch.arange(n, device=device).bitwise_xor_(step_key)) >= int(self.p * 2**32)
 
     def extra_repr(self) -> str:
         return f"p={self.p}"
