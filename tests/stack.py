@@ -64,7 +64,7 @@ class Stack:
 
     # --- processes ------------------------------------------------------------------------------------------------
 
-    def start(self, name: str) -> None:
+    def start(self, name: str, **settings: str) -> None:
         """`reaper-1`, `api`, `cpu-1`, `gpu-1` (the stand-in), `batch-1`: the kind is what stands before the dash."""
         kind = name.partition("-")[0]
         command = {
@@ -73,7 +73,7 @@ class Stack:
         }.get(kind, ["-m", "worker", "--pool", kind, "--name", name])
         with open(self.folder / f"{name}.log", "ab") as log:
             self.processes[name] = subprocess.Popen(
-                [sys.executable, *command], cwd=ROOT, env=self._environment(), start_new_session=True,
+                [sys.executable, *command], cwd=ROOT, env=self._environment() | settings, start_new_session=True,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
 
