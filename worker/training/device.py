@@ -42,6 +42,7 @@ def device_of(name: str) -> Device:
         if not torch.cuda.is_available():
             raise ValueError(f"{name}: this torch {torch.__version__} sees no GPU")
         kind = "rocm" if torch.version.hip else "cuda"
+        torch.cuda.set_device(torch.device(name))  # graphs are captured on the current device, whatever a tensor says
         return Device(name if ":" in name else f"{name}:0", kind, torch.device(name))
     if name == "mps":
         return Device("mps", "mps", torch.device("mps"))

@@ -2,7 +2,11 @@
 
 from typing import Any, cast
 
+import pytest
+import torch
+
 from worker.training.capture import Captured, CapturedStep
+from worker.training.device import device_of
 from worker.training.step import Stepper
 
 
@@ -65,3 +69,12 @@ def test_what_can_have_no_graph_is_never_captured() -> None:
         raise AssertionError("was captured")
 
     assert Captured(make, "the signals are not resident on a GPU").step() is None
+
+
+def test_the_second_gpu_becomes_the_current_one_before_anything_is_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A graph is captured on the current device's stream; a tensor's device does not matter to it."""
+    chosen: list[torch.device] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    assert device_of("cuda:1").name == "cuda:1"
+    assert chosen == [torch.device("cuda:1")]
