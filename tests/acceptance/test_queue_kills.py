@@ -11,7 +11,7 @@ import pytest
 from benchmarks.storm import weights
 from jobs.job import JobState, Outcome
 from tests.conftest import wait_until
-from tests.stack import Stack, tiny
+from tests.stack import Stack, is_running, tiny
 
 EPOCHS = 25
 
@@ -58,7 +58,7 @@ def test_a_killed_supervisor_costs_a_lease(stack: Stack, unharmed: str) -> None:
     job_id = with_a_checkpoint(stack)
     trainer = stack.trainer(job_id)
     os.kill(stack.supervisor("cpu-1"), signal.SIGKILL)
-    wait_until(lambda: not Path(f"/proc/{trainer}").exists(), what="the trainer dies with its supervisor")
+    wait_until(lambda: not is_running(trainer), what="the trainer dies with its supervisor")
     ends_as_if_nothing_had_been(stack, job_id, unharmed)
     assert stack.store.get(job_id).attempts[0].outcome is Outcome.LOST
 

@@ -32,8 +32,8 @@ import os, signal, subprocess, sys, time
 print({name: value for name, value in os.environ.items() if name.startswith("EEGQ_")}, sys.argv, flush=True)
 if "cpu" in sys.argv and "STUBBORN" in os.environ:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-subprocess.Popen(["sleep", "1000"])  # in the worker's group, as Celery's child is
-time.sleep(1000)
+subprocess.Popen(["sleep", "100"])  # in the worker's group, as Celery's child is
+time.sleep(100)
 """
 PROBE = """
 import json
