@@ -4,6 +4,7 @@ import signal
 import time
 
 import pytest
+import redis
 from fastapi.testclient import TestClient
 
 from service.app import create_app
@@ -95,6 +96,19 @@ def test_redis_that_is_silent_is_a_503_without_a_hang(own_redis, folder):
         job = api.post("/jobs", json=SPEC).json()
         own_redis.process.send_signal(signal.SIGSTOP)
         _everything_is_a_503(api, job["id"])
+
+
+def test_redis_without_memory_refuses_with_a_503_and_what_it_holds_stays(own_redis, folder):
+    redis_itself = redis.Redis(port=own_redis.port)
+    with api_client(settings(own_redis.url, folder)) as api:
+        job = api.post("/jobs", json=SPEC).json()
+        redis_itself.config_set("maxmemory", 1)
+        answer = api.post("/jobs", json=SPEC)
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+        redis_itself.config_set("maxmemory", 0)
+        assert api.get(f"/jobs/{job['id']}").json()["status"] == "queued"
+        assert api.post("/jobs", json=SPEC).status_code == 202
+        assert len(api.get("/jobs").json()["data"]) == 2
 
 
 def _everything_is_a_503(api: TestClient, job_id: str) -> None:
