@@ -40,7 +40,7 @@ if "PLAIN_BROKER" in os.environ:  # a worker: what tasks.py imports at its top i
     import braindecode.models  # noqa: F401
 
 
-@app.task
+@app.task(name="train")  # this module is __main__ where jobs are sent from
 def train(number: int, folder: str, data: str) -> None:
     from worker.training.__main__ import main as train_alone
 

@@ -50,7 +50,7 @@ def killed(stack: Stack, seed: int, epochs: int, kills: int, mean_gap_s: float) 
     wanted = weights(stack, stack.wait(stack.submit(spec), 1200))
     watch = Watch(stack, stack.submit(spec))
     for n in range(1, kills + 1):
-        watch.until(lambda job, n=n: len(job.attempts) == n and job.phase == "training")
+        watch.until(lambda job, n=n: job.state.final or (len(job.attempts) == n and job.phase == "training"))
         due = time.monotonic() + 2 + rng.expovariate(1 / mean_gap_s)
         if watch.until(lambda job, due=due: time.monotonic() > due or job.state.final).state.final:
             break
