@@ -8,11 +8,9 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from worker.training.batches import ResidentBatches
 from worker.training.order import Schedule
-from worker.training.state import TrainingState
 from worker.training.step import Stepper
 
 WARM_UP = 3
@@ -46,6 +44,10 @@ class Captured:
         self._step = plain
         return reason
 
+    def give_up(self, why: str) -> None:
+        """Steps run one by one from here on."""
+        self._step, self.why_not = None, why
+
     def drop(self) -> None:
         """After a fault: its memory may be what the device lacks."""
         self._step = None
@@ -77,13 +79,16 @@ class CapturedStep:
         """Warm-up runs real steps, so the state is put back afterwards, in place."""
         state = self._stepper.state
         before = {name: t.clone() for name, t in state.tensors().items()}
+        places = [t.data_ptr() for t in state.changing()]
         try:
             self._warm_up(state.device)
+            if places != [t.data_ptr() for t in state.changing()]:
+                raise RuntimeError("a step moves parameters to other memory, which a graph would not see")
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph):
                 self._body()
         finally:
-            _put_back(state, before)
+            self._stepper.restart(before)
         self._cursor.zero_()
         return graph
 
@@ -100,8 +105,3 @@ class CapturedStep:
         shifts = self._shifts.index_select(0, self._cursor).view(-1) if self._shifts is not None else None
         self._stepper.in_window(*self._batches.take(rows, shifts))
         self._cursor.add_(1)
-
-
-def _put_back(state: TrainingState, before: dict[str, Tensor]) -> None:
-    state.optimizer.zero_grad(set_to_none=True)
-    state.restore(before)

@@ -27,6 +27,11 @@ class Device:
         elif self.torch.type == "mps":
             torch.mps.synchronize()
 
+    def make_current(self) -> None:
+        """A graph is captured on the current device's stream, whatever its tensors say."""
+        if self.torch.type == "cuda":
+            torch.cuda.set_device(self.torch)
+
     @property
     def description(self) -> str:
         if self.torch.type == "cuda":
@@ -42,8 +47,7 @@ def device_of(name: str) -> Device:
         if not torch.cuda.is_available():
             raise ValueError(f"{name}: this torch {torch.__version__} sees no GPU")
         kind = "rocm" if torch.version.hip else "cuda"
-        torch.cuda.set_device(torch.device(name))  # graphs are captured on the current device, whatever a tensor says
-        return Device(name if ":" in name else f"{name}:0", kind, torch.device(name))
+        return Device(name if ":" in name else f"{name}:0", kind, torch.device(name if ":" in name else f"{name}:0"))
     if name == "mps":
         return Device("mps", "mps", torch.device("mps"))
     if name == "cpu":

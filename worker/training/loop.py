@@ -27,6 +27,7 @@ LONGEST_WINDOW = 256
 COMPILE_PAYS_S = 60.0
 SETTLED_WINDOWS = 4  # the first hold warm-up and capture: only then is their pace the run's
 COMPILE_S = 600.0
+FRUITLESS = 3  # windows taken back without a fault found in them
 CHECKPOINT_EVERY_S = 2.0
 CHECKPOINT_SHARE = 0.02  # of the time may go into writing checkpoints
 
@@ -52,7 +53,7 @@ class Loop:
         self._recovery = Recovery(parts, batches, reports)
         self._audits = Audits(parts, batches / "audited", reports, audit_every_s)
         self._window, self._step_s = 1, math.inf
-        self._one_by_one_to = 0
+        self._one_by_one_to, self._taken_back = 0, 0
         self._may_compile, self._paced = parts.may_compile, 0
         self._saved_at, self._save_cost_s = time.monotonic(), 0.0
         self._epoch_began = time.monotonic()
@@ -63,8 +64,9 @@ class Loop:
         """Trains to the end. Raises DeviceFault, JobFault, Interrupted."""
         self.reports.tell("phase", START_S, phase="training")
         while self.k < self.parts.steps and not self.progress.finished:
+            began = self.k
             self._train_window()
-            ended = self.k % self.parts.schedule.steps_per_epoch == 0
+            ended = self.k > began and self.k % self.parts.schedule.steps_per_epoch == 0
             if ended:
                 self._finish_epoch()
             self._save_if_due(ended)
@@ -98,6 +100,7 @@ class Loop:
         reached, fault = self._try_steps(first, last)
         fault = self._look(first, reached) or fault
         if fault is not None:
+            self._taken_back = 0
             self._audits.drop()
             device, reason = self._recovery.recover(fault, self.k, self._scalars())
             self._commit(self.k + 1, device, reason)
@@ -127,7 +130,7 @@ class Loop:
     def _look(self, first: int, reached: int) -> Fault | None:
         """The one wait for the device a window: commits what was finite; a fault if a step before `reached` was not."""
         done = int(self.parts.state.step)
-        if not bool(self.parts.state.ok) and self._took_back(first, done, "a value is not finite"):
+        if not bool(self.parts.state.ok) and self._took_back(first, reached, "a value is not finite"):
             return None
         self._commit(done, self.parts.device.name)
         if done == reached:
@@ -136,10 +139,15 @@ class Loop:
         return Fault(FaultKind.NON_FINITE, "loss or gradient is not finite", done, self.parts.device.name)
 
     def _took_back(self, first: int, last: int, why: str) -> bool:
-        """Whether the window could be undone as a whole: it runs again one by one, and the step at fault is found."""
+        """Whether the window could be undone as a whole: it runs again one by one, and the step at fault is found.
+
+        A graph whose windows go bad where single steps do not is given up.
+        """
         if not self.parts.stepper.undo_window():
             return False
-        self._one_by_one_to = last
+        self._one_by_one_to, self._taken_back = last, self._taken_back + 1
+        if self._taken_back == FRUITLESS:
+            self.parts.captured.give_up("its windows were not finite where single steps were")
         self.reports.tell("warning", message=f"steps {first}-{last - 1} run again, one by one: {why}")
         return True
 

@@ -102,6 +102,7 @@ def assemble(
     may_compile: bool = False,
 ) -> Parts:
     """`may_compile`: this device's compiler has passed its test. Raises SpecCannotRun, UserCodeFailed."""
+    device.make_current()
     shape = Shape(tuple(data.ch_names), data.train.n_times, float(data.sfreq))
     built = build(spec, shape, user_code)
     augment = augment_of(spec.augment, spec.seed, shape.n_chans, shape.n_times, shape.sfreq)

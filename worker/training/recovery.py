@@ -80,6 +80,7 @@ class Recovery:
             self._parts.stepper.undo()
             self.fault_of(error, k)
             return False
+        self._parts.state.ok.fill_(True)  # one that was not finite moves, and its state must say that it may
         return int(self._parts.state.step) == k + 1
 
     def _must_fit(self, fault: Fault, k: int) -> None:

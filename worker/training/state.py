@@ -44,8 +44,10 @@ class TrainingState:
         return {name: named[name] for name in sorted(named)}
 
     def changing(self) -> list[Tensor]:
-        """All that a step changes: everything but the best weights."""
-        return [tensor for name, tensor in self._named() if not name.startswith("best.")]
+        """All that a step changes: everything but the best weights, with buffers that no state_dict holds."""
+        moments = [value for slots in self.optimizer.state.values() for value in slots.values()]
+        counters = [self.step, self.ok, self.loss_sum, self.scale, self.scale_age]
+        return [*self.model.parameters(), *self.model.buffers(), *moments, *counters]
 
     @torch.no_grad()
     def restore(self, tensors: dict[str, Tensor]) -> None:

@@ -39,14 +39,17 @@ class Stepper:
         self._bad, self._one = torch.zeros((), device=state.device), torch.ones((), device=state.device)
         self._norm_sum = torch.zeros((), device=state.device)
         self._before_window: Snapshot | None = None
-        self._window_open = False
+        self._judged: list[Tensor] = []
+        self._window_open = self._begun = False
 
     def __call__(self, x: Tensor, y: Tensor) -> None:
         """x: (B, n_chans, n_times) microvolts, y: (B,) targets. Adds 1 to state.step if the step was finite."""
         self._shadow.keep()
+        self._begun = True
         loss = self._differentiate(x, y)
         self._probe("optimizer")
         self._commit(loss)
+        self._begun = False
 
     def in_window(self, x: Tensor, y: Tensor) -> None:
         """The same step, unjudged. But for fp16: its loss scale needs a judgement of every step."""
@@ -57,8 +60,10 @@ class Stepper:
 
     def open_window(self) -> None:
         """Keeps the state that a window of steps starts from."""
+        self._norm_sum.zero_()
         if self._before_window is None:
-            self._before_window = Snapshot([*self.state.changing(), self._norm_sum])
+            self._before_window = Snapshot(self.state.changing())
+            self._judge_by_what_is_finite()
         self._before_window.keep()
         self._window_open = True
 
@@ -66,8 +71,7 @@ class Stepper:
     def judge_window(self) -> None:
         """`ok` falls where the state is not finite: what once is stays so, in a weight, a moment or a sum."""
         if self.precision is not Precision.FP16:
-            floats = [t for t in self.state.changing() if t.is_floating_point()]
-            self._judge([*floats, self._norm_sum])
+            self._judge(self._judged)
 
     def close_window(self) -> None:
         """Its steps count: there is no way back."""
@@ -80,16 +84,30 @@ class Stepper:
         self.close_window()
         self._before_window.put_back()
         self.state.optimizer.zero_grad(set_to_none=True)
+        self._judge_by_what_is_finite()
         return True
 
     def compile(self, on: bool) -> None:
         """Lets torch.compile fuse the model's operations, or takes that back; compiling happens in the next step."""
         self._forward = torch.compile(self.state.model, dynamic=False) if on else self.state.model
 
-    def undo(self) -> None:
-        """After an exception inside a step: the state is again the one before it."""
-        self._shadow.put_back()
+    def restart(self, tensors: dict[str, Tensor]) -> None:
+        """The state is `tensors`, and no step is under way."""
+        self._begun = False
         self.state.optimizer.zero_grad(set_to_none=True)
+        self.state.restore(tensors)
+
+    def undo(self) -> None:
+        """After an exception in or before a step: the state is again the one before it."""
+        if self._begun:
+            self._shadow.put_back()
+        self._begun = False
+        self.state.optimizer.zero_grad(set_to_none=True)
+
+    def _judge_by_what_is_finite(self) -> None:
+        """A window is judged by what was finite before it: a mask of -inf is no fault."""
+        floats = [t.detach() for t in self.state.changing() if t.is_floating_point()]
+        self._judged = [*(t for t in floats if bool(torch.isfinite(t).all())), self._norm_sum]
 
     def _differentiate(self, x: Tensor, y: Tensor) -> Tensor:
         """The loss, detached; gradients lie in the parameters."""

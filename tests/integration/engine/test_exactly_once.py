@@ -84,6 +84,15 @@ def test_a_single_failure_is_retried_in_place_and_not_moved(engine):
     assert supervisor.of("ticket") == []
 
 
+def test_a_retry_that_is_not_finite_moves_as_well(engine):
+    drills = [{"kind": "oom", "step": 4}, {"kind": "nan", "step": 4, "where": "optimizer"}]
+    supervisor = Supervisor(engine.lane())
+    loop = engine.loop(engine.spec(drill=drills), "standin", supervisor)
+    loop.run()
+    assert [f["fault"]["kind"] for f in supervisor.of("fault")] == ["out_of_memory"]
+    assert_identical(weights(loop), undisturbed(engine))
+
+
 def test_a_sticky_error_ends_the_attempt_and_the_job_goes_on_elsewhere(engine):
     spec = engine.spec(drill=[{"kind": "sticky", "step": 4}])
     supervisor = Supervisor()

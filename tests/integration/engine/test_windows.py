@@ -8,14 +8,17 @@ import pytest
 import torch
 
 from jobs.fault import FaultKind
+from jobs.spec import Precision
 from tests.integration.engine.conftest import Engine, Supervisor, assert_identical, weights
 from worker.training.batches import ResidentBatches
 from worker.training.capture import Captured, CapturedStep
 from worker.training.drill import Driller
-from worker.training.loop import Loop
+from worker.training.loop import FRUITLESS, Loop
+from worker.training.step import Stepper
 
 CPU = torch.device("cpu")
 BAD = 5
+FIRST = 3  # of the second epoch, and of its window
 
 
 class Graph:
@@ -74,6 +77,9 @@ def test_a_value_that_was_bad_once_costs_a_window_and_changes_nothing(
     assert [w["message"] for w in spoilt.of("warning")] == ["steps 3-5 run again, one by one: a value is not finite"]
     assert not spoilt.of("fault")
     assert committed(spoilt) == committed(sound) == list(range(b.parts.steps))
+    for of_sound, of_spoilt in zip(sound.of("metrics"), spoilt.of("metrics"), strict=True):
+        assert of_spoilt["epoch"] == of_sound["epoch"]
+        assert of_spoilt["train_loss"] == pytest.approx(of_sound["train_loss"], rel=1e-3)
     torch.testing.assert_close(weights(b), weights(a), rtol=1e-4, atol=1e-6)
 
 
@@ -112,6 +118,41 @@ def test_an_exception_in_a_captured_window_takes_it_back_too(engine: Engine, cap
     assert not supervisor.of("fault")
 
 
+def test_a_graph_that_is_never_right_is_given_up(engine: Engine, captured: Callable[..., Loop]) -> None:
+    def always(loop: Loop, _k: int) -> None:
+        spoil(loop, BAD)
+
+    supervisor = Supervisor()
+    loop = captured(engine, always, supervisor, training={"epochs": 6})
+    loop.run()
+    assert "not finite" in (loop.parts.captured.why_not or "")
+    assert committed(supervisor) == list(range(loop.parts.steps))
+    assert [m["epoch"] for m in supervisor.of("metrics")] == [1, 2, 3, 4, 5, 6]
+    assert len(supervisor.of("warning")) == FRUITLESS
+
+
+def test_a_first_step_that_overflows_in_fp16_moves_and_the_window_goes_on(
+    engine: Engine, captured: Callable[..., Loop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supervisor = Supervisor(answer_ticket=engine.lane())
+    loop = captured(engine, untouched, supervisor)
+    stepper, state = loop.parts.stepper, loop.parts.state
+    stepper.precision = Precision.FP16
+    state.scale.fill_(1.0)
+    mark = Stepper._mark
+
+    def overflow(self: Stepper, values: list[torch.Tensor]) -> None:
+        mark(self, values)
+        if self is stepper and int(state.step) == FIRST:
+            self._bad.fill_(1)
+
+    monkeypatch.setattr(Stepper, "_mark", overflow)
+    loop.run()
+    assert committed(supervisor) == list(range(loop.parts.steps))
+    assert [f["fault"]["step"] for f in supervisor.of("fault")] == [FIRST]
+    assert len(supervisor.of("warning")) == 1
+
+
 def test_what_is_committed_cannot_be_taken_back(engine: Engine, captured: Callable[..., Loop]) -> None:
     loop = captured(engine, untouched, Supervisor())
     loop._train_window()
@@ -144,6 +185,7 @@ def test_what_was_once_not_finite_is_still_seen_at_the_end(
     stepper.judge_window()
     assert not bool(state.ok)
     assert stepper.undo_window()
+    stepper.open_window()
     stepper.judge_window()
     assert bool(state.ok)
     assert int(state.step) == 0

@@ -96,7 +96,7 @@ def capture_on_cpu(self: CapturedStep) -> Any:
     before = {name: t.clone() for name, t in state.tensors().items()}
     for _ in range(capture.WARM_UP):
         self._body()
-    capture._put_back(state, before)
+    self._stepper.restart(before)
     self._cursor.zero_()
     return Graph(self._body)
 

@@ -72,9 +72,12 @@ def test_what_can_have_no_graph_is_never_captured() -> None:
 
 
 def test_the_second_gpu_becomes_the_current_one_before_anything_is_captured(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A graph is captured on the current device's stream; a tensor's device does not matter to it."""
+    """And only where training begins: who lists the GPUs touches none of them."""
     chosen: list[torch.device] = []
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
-    assert device_of("cuda:1").name == "cuda:1"
+    device = device_of("cuda:1")
+    assert not chosen
+    device.make_current()
     assert chosen == [torch.device("cuda:1")]
+    assert device_of("cuda").torch == torch.device("cuda:0")

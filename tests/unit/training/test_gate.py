@@ -116,6 +116,28 @@ def test_an_exception_in_a_step_is_undone() -> None:
     torch.testing.assert_close(values(stepper), before, rtol=0, atol=0)
 
 
+def test_what_failed_before_a_step_began_undoes_nothing() -> None:
+    stepper = stepper_of("adamax")
+    stepper(*batch(1))
+    stepper.in_window(*batch(2))
+    stepper.in_window(*batch(3))
+    before = values(stepper)
+    stepper.undo()
+    torch.testing.assert_close(values(stepper), before, rtol=0, atol=0)
+
+
+def test_a_buffer_that_never_was_finite_is_no_fault_of_a_window() -> None:
+    stepper = stepper_of()
+    stepper.state.model.register_buffer("mask", torch.full((3,), float("-inf")))
+    stepper.open_window()
+    stepper.in_window(*batch(1))
+    stepper.judge_window()
+    assert bool(stepper.state.ok)
+    stepper.in_window(*batch(2, bad=True))
+    stepper.judge_window()
+    assert not bool(stepper.state.ok)
+
+
 class Launches(TorchDispatchMode):
     n = 0
 
