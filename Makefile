@@ -8,7 +8,7 @@ DATA ?= data
 CPU_WORKERS ?= 1
 BIN := .venv/bin
 STAMP := .venv/made
-PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile # each process its own Redis; most tests wait
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder # each process its own Redis; most tests wait
 
 .PHONY: venv demo up test check bench env clean
 .DEFAULT_GOAL := demo

@@ -197,9 +197,11 @@ def _only_one_here(state: Path) -> Iterator[None]:
 def _write_state(path: Path, url: str, key: str, redis_port: int) -> None:
     """Lets `eegq` commands typed in this folder find the service; readable by this user alone."""
     content = {"url": url, "key": key, "redis_port": redis_port, "pid": os.getpid()}
-    path.unlink(missing_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+    draft = path.with_suffix(".part")  # whoever waits for the file reads the whole of it
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         json.dump(content, file)
+    os.replace(draft, path)
 
 
 def _read_state(state: Path) -> dict[str, str]:

@@ -38,7 +38,7 @@ def test_every_operation_keeps_its_contract(redis_url: str, tmp_path: Path):
             [
                 sys.executable, "-m", "schemathesis.cli", "--config-file", str(tmp_path / "schemathesis.toml"),
                 "run", f"{service.url}/openapi.json", "--checks", "all", "--max-examples", "6", "--seed", "1",
-                "--workers", "2",
+                "--workers", "1",  # CPython before 3.11.9 cannot parse in two threads at once (gh-106905)
                 "--header", f"Authorization: Bearer {service.key}", "--request-timeout", "10", "--no-color",
                 "--continue-on-failure", "--suppress-health-check", "all",
             ],
