@@ -3,7 +3,8 @@
     python benchmarks/equality.py --device cuda:0 --out results/
 
 Each variant takes the same steps from the same state (fp32, TF32 off). Figures are |a - b| / |b - start| over all
-parameters: how far two runs are apart, against how far they have gone. Then learning curves over seeds.
+parameters: how far two runs are apart, against how far they have gone. Then learning curves over seeds: fast, plain,
+and plain from a start that was moved by one rounding, since training magnifies any rounding and that says how much.
 """
 
 import argparse
@@ -32,6 +33,7 @@ from worker.training.parts import Parts, assemble  # noqa: E402
 
 MODELS = ("SCCNet", "EEGNeX", "EEGNet", "ShallowFBCSPNet", "Deep4Net", "EEGConformer")
 STEPS = (1, 10)
+ROUNDING = 2.0**-23  # of one: the distance of neighbouring fp32 numbers
 
 
 def main() -> None:
@@ -44,7 +46,7 @@ def main() -> None:
                 say(distances(model, steps, root, options.device), options.out)
         for model in options.curves:
             for seed in range(options.seeds):
-                say(curves(model, seed, options.epochs, root, options.device), options.out)
+                say(curves(model, seed, root, options), options.out)
 
 
 def spec_of(model: str, **training: Any) -> JobSpec:
@@ -90,19 +92,28 @@ def apart(a: torch.Tensor, b: torch.Tensor, start: torch.Tensor) -> float:
     return float((a - b).norm() / (b - start).norm())
 
 
-def curves(model: str, seed: int, epochs: int, root: Path, device: str) -> dict[str, Any]:
-    """Validation NRMSE after each epoch of the same job with the fast path on and off."""
-    row: dict[str, Any] = {"model": model, "seed": seed, "epochs": epochs}
-    for name, fast in (("fast", True), ("plain", False)):
-        spec = spec_of(model, epochs=epochs, optimizer="adamw", lr=2e-3, fast_path=fast).model_copy(
-            update={"seed": seed}
-        )
-        notes = Notes()
-        with tempfile.TemporaryDirectory() as folder:
-            row[f"{name}_best"] = Loop(parts_of(spec, root, device), Path(folder), 1, notes).run().best
-        row[name] = [round(fields["val_nrmse"], 5) for _, type, fields in notes.told if type == "metrics"]
-    row["largest_difference"] = max(abs(a - b) for a, b in zip(row["fast"], row["plain"], strict=True))
+def curves(model: str, seed: int, root: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Validation NRMSE after each epoch of the same job with the fast path on and off, and off from a moved start."""
+    training = {name: getattr(options, name) for name in ("epochs", "optimizer", "lr")}
+    row: dict[str, Any] = {"model": model, "seed": seed, "device": options.device, **training}
+    for name, fast, moved in (("fast", True, 0.0), ("plain", False, 0.0), ("moved", False, ROUNDING)):
+        spec = spec_of(model, fast_path=fast, **training).model_copy(update={"seed": seed})
+        row[name], row[f"{name}_best"] = curve(spec, moved, root, options.device)
+    for name in ("fast", "moved"):
+        row[f"{name}_from_plain"] = max(abs(a - b) for a, b in zip(row[name], row["plain"], strict=True))
     return row
+
+
+def curve(spec: JobSpec, moved: float, root: Path, device: str) -> tuple[list[float], float | None]:
+    """Of each epoch, and the best; every weight starts by a share of up to `moved` away from where it would."""
+    notes, parts = Notes(), parts_of(spec, root, device)
+    random = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for p in parts.state.model.parameters() if moved else ():
+            p.mul_((1 + moved * (2 * torch.rand(p.shape, generator=random) - 1)).to(p.device))
+    with tempfile.TemporaryDirectory() as folder:
+        best = Loop(parts, Path(folder), 1, notes).run().best
+    return [round(fields["val_nrmse"], 5) for _, type, fields in notes.told if type == "metrics"], best
 
 
 def say(row: dict[str, Any], out: Path | None) -> None:
@@ -119,7 +130,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--subjects", type=int, default=8)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--curves", nargs="*", default=["EEGNet"], help="models whose learning curves are compared")
-    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--epochs", type=int, default=15, help="of the curves, as what follows")
+    parser.add_argument("--optimizer", default="adamw")
+    parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--out", type=Path)
     return parser.parse_args()
 

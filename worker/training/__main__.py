@@ -14,7 +14,7 @@ import traceback
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jobs.datasets import Source, scan, select
 from jobs.fault import Fault, FaultKind, Scope
@@ -31,6 +31,9 @@ from worker.training.nursery import wait_to_be_born, warm_up
 from worker.training.orphan import die_with_parent
 from worker.training.protocol import Channel, PipeClosed, inherited
 from worker.training.reports import START_S, PipeReports, Reports, TerminalReports
+
+if TYPE_CHECKING:
+    from worker.data.prepared import Prepared
 
 GIB = 2**30
 
@@ -122,18 +125,39 @@ def run(orders: Orders, reports: Reports) -> dict[str, Any]:
     """Data, parts, training, results. Returns the artefacts by name."""
     import torch
 
-    from worker.data.prepare import prepare
     from worker.export.charts import Charts
-    from worker.export.results import write_data_report, write_results
+    from worker.export.results import write_results
     from worker.training.device import device_of
     from worker.training.loop import Loop
+    from worker.training.memory import keep_freed_memory
     from worker.training.parts import assemble
-    from worker.training.usercode import adopt
 
     if orders.threads:
         torch.set_num_threads(orders.threads)
     device = device_of(orders.device)
     reports.tell("hello", START_S, device=device.name, description=device.description, torch=torch.__version__)
+    data, own_code = data_of(orders, reports)
+    reports.tell("phase", START_S, phase="loading")
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS is not deterministic
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(orders.cache / "compiled"))  # outlives the job
+    keep_freed_memory()
+    parts = assemble(orders.spec, data, device, orders.runs, own_code, orders.compile)
+    charts = Charts(reports, orders.folder / "tensorboard")
+    loop = Loop(parts, orders.folder, orders.fence, charts, orders.audit_every_s)
+    if orders.checkpoint:
+        loop.resume(orders.checkpoint)
+    reports.tell("resume", START_S, step=loop.k, fast=parts.built.fast, parameters=parts.built.n_parameters)
+    progress = loop.run()
+    reports.tell("phase", START_S, phase="exporting")
+    return write_results(parts, progress, orders.folder / results_name(orders.fence))
+
+
+def data_of(orders: Orders, reports: Reports) -> tuple["Prepared", Path | None]:
+    """The job's windows, with a report on them beside the results, and where its own code lies, if it has any."""
+    from worker.data.prepare import prepare
+    from worker.export.results import write_data_report
+    from worker.training.usercode import adopt
+
     sources = orders.sources if orders.sources is not None else select(scan(orders.data), orders.spec.dataset)
     reports.tell("phase", START_S, phase="preprocessing")
     own_code = adopt(orders.spec, orders.user_code, orders.folder)
@@ -148,18 +172,7 @@ def run(orders: Orders, reports: Reports) -> dict[str, Any]:
         cache_limit_bytes=None if orders.cache_gib is None else int(orders.cache_gib * GIB),
     )
     write_data_report(orders.spec, sources, data, orders.folder)
-    reports.tell("phase", START_S, phase="loading")
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS is not deterministic
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(orders.cache / "compiled"))  # outlives the job
-    parts = assemble(orders.spec, data, device, orders.runs, own_code, orders.compile)
-    charts = Charts(reports, orders.folder / "tensorboard")
-    loop = Loop(parts, orders.folder, orders.fence, charts, orders.audit_every_s)
-    if orders.checkpoint:
-        loop.resume(orders.checkpoint)
-    reports.tell("resume", START_S, step=loop.k, fast=parts.built.fast, parameters=parts.built.n_parameters)
-    progress = loop.run()
-    reports.tell("phase", START_S, phase="exporting")
-    return write_results(parts, progress, orders.folder / results_name(orders.fence))
+    return data, own_code
 
 
 def results_name(fence: int) -> str:
