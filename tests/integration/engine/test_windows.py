@@ -198,3 +198,20 @@ def test_a_rate_that_lies_on_the_device_is_told_as_a_number(engine: Engine) -> N
         group["lr"] = torch.tensor(group["lr"])
     loop.run()
     assert [row["lr"] for row in supervisor.of("metrics")] == [pytest.approx(0.001), pytest.approx(0.0005)]
+
+
+@pytest.mark.parametrize(("model", "moves"), [("EEGMiner", True), ("SCCNet", False)])
+def test_a_model_that_moves_its_parameters_is_not_captured(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, model: str, moves: bool
+) -> None:
+    """A graph would go on writing where they were. What the warm-up changed is put back either way."""
+    monkeypatch.setattr(CapturedStep, "_warm_up", lambda step, _device: step._body())
+    parts = engine.loop(engine.spec(model=model)).parts
+    before = {name: t.clone() for name, t in parts.state.tensors().items()}
+    resident = ResidentBatches(parts.data.train, CPU)
+    captured = Captured(lambda: CapturedStep(parts.stepper, resident, parts.schedule, False), None)
+    assert captured.step() is None  # without a GPU the second one fails too, but for another reason
+    assert captured.why_not is not None
+    assert ("moves parameters" in captured.why_not) == moves
+    after = parts.state.tensors()
+    assert [name for name, t in before.items() if not torch.equal(t, after[name])] == []

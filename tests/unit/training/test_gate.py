@@ -184,3 +184,18 @@ def test_tensors_that_share_their_memory_go_on_sharing_it() -> None:
     assert torch.equal(first, torch.tensor([1.0, 2.0, 3.0]))
     shadow.put_back()
     assert torch.equal(whole, torch.arange(6.0))
+
+
+@pytest.mark.parametrize("part", ["put_back", "put_back_unless"])
+def test_a_tensor_that_was_given_other_memory_is_put_back_too(part: str) -> None:
+    """As models do that clamp their own parameters: `p.data = clamp(p)`, before a step's copy and after it."""
+    moves, stays = nn.Parameter(torch.tensor([1.0, 2.0])), nn.Parameter(torch.tensor([[3.0], [4.0]]))
+    shadow = Shadow([moves, stays])
+    with torch.no_grad():
+        moves.data = moves * 10
+        shadow.keep()
+        moves.data = moves * 10
+        stays.add_(1)
+        getattr(shadow, part)(*([torch.tensor(False)] if part == "put_back_unless" else []))
+    assert moves.tolist() == [10.0, 20.0]
+    assert stays.tolist() == [[3.0], [4.0]]
