@@ -48,9 +48,19 @@ def test_a_worker_told_to_stop_gives_its_job_back_with_a_checkpoint(stack: Stack
     assert not any(run.superseded for run in stack.ledger.runs(job_id))
 
 
-def test_a_rolling_restart_of_workers_and_api_repeats_no_step_and_spends_no_attempt(stack: Stack) -> None:
+@pytest.fixture
+def twice(stack: Stack) -> Iterator[Stack]:
+    """With a second worker and an API."""
     for name in ("cpu-2", "api-1"):
         stack.start(name)
+    yield stack
+    for name in ("cpu-2", "api-1"):
+        stack.kill(name)
+
+
+@pytest.mark.timeout(300)
+def test_a_rolling_restart_of_workers_and_api_repeats_no_step_and_spends_no_attempt(twice: Stack) -> None:
+    stack = twice
     url = f"http://127.0.0.1:{stack.api_port}"
     wait_until(lambda: answers(url), what="the API", timeout_s=60)
     ids = []
@@ -67,8 +77,6 @@ def test_a_rolling_restart_of_workers_and_api_repeats_no_step_and_spends_no_atte
     assert {job.state for job in jobs} == {JobState.SUCCEEDED}
     assert sum(job.crashes for job in jobs) == 0
     assert not any(run.superseded for job_id in ids for run in stack.ledger.runs(job_id))
-    for name in ("cpu-2", "api-1"):
-        stack.kill(name)
 
 
 def answers(url: str) -> bool:
@@ -82,7 +90,7 @@ def submitted(url: str, key: str) -> str:
     """The same key again until there is an answer, as a client does."""
     while True:
         try:
-            body = tiny(2 * EPOCHS).model_dump(mode="json")
+            body = tiny(EPOCHS).model_dump(mode="json")
             answer = httpx.post(f"{url}/jobs", json=body, headers={"Idempotency-Key": key}, timeout=5)
             return answer.raise_for_status().json()["id"]
         except httpx.TransportError:
