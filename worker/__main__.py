@@ -27,10 +27,10 @@ def main() -> None:
     os.environ["EEGQ_POOL"] = "gpu" if args.pool == "gpu" else "cpu"
     os.environ["EEGQ_WORKER_NAME"] = name = args.name or f"{args.pool}-{os.getpid()}@{os.uname().nodename}"
     refuse_another_schema()
-    if args.pool != "gpu":
-        os.environ.update(NO_GPU)
-    elif not choose_device():
+    if args.pool == "gpu" and not choose_device():
         sys.exit("no usable GPU: this worker takes no work")
+    if args.pool != "gpu" or os.environ["EEGQ_CHOSEN_DEVICE"].startswith("standin"):
+        os.environ.update(NO_GPU)
     os.environ["EEGQ_TAKES"] = TAKES.get(args.pool, Takes.JOBS)
     command = [
         sys.executable, "-m", "celery", "-A", "worker.app", "worker", "-Q", QUEUES[args.pool], "-n", name,

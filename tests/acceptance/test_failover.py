@@ -1,5 +1,6 @@
 """A stand-in GPU that fails: batches and jobs go to the CPU pool and come back as if nothing had been."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -94,3 +95,11 @@ def test_both_challenges_run_at_once_one_on_each_pool(stack: Stack) -> None:
     assert [j.attempts[0].pool for j in jobs] == [Pool.GPU, Pool.CPU]
     assert jobs[0].started_at < jobs[1].finished_at
     assert jobs[1].started_at < jobs[0].finished_at
+
+
+def test_a_gpus_own_way_to_start_a_trainer_ends_the_same(stack: Stack, unharmed: Job) -> None:
+    """Executed, not forked from a nursery as the stand-in's are."""
+    stack.kill("gpu-1", signal.SIGTERM)
+    stack.processes["gpu-1"].wait(30)
+    stack.start("gpu-1", EEGQ_WARM_SPARE="false")
+    test_a_dead_device_moves_the_job_to_the_cpu_pool(stack, unharmed, "abort")

@@ -3,6 +3,9 @@
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,7 +13,9 @@ from jobs.errors import StaleFence
 from tests.conftest import wait_until
 from tests.stack import is_running, parents
 from worker.nursery import Nursery
-from worker.trainer import Trainer
+from worker.services import Services
+from worker.settings import WorkerSettings
+from worker.trainer import Trainer, nothing
 
 pytestmark = pytest.mark.skipif(not Nursery.possible("cpu"), reason="only Linux hands orphans to a subreaper")
 
@@ -20,6 +25,13 @@ def nursery() -> Iterator[Nursery]:
     nursery = Nursery()
     yield nursery
     nursery.close()
+
+
+@pytest.fixture
+def gpu_worker() -> Services:
+    """Of a real GPU's worker only what trainers need; none of them gets orders, so none touches a device."""
+    held: Any = dict.fromkeys((field.name for field in fields(Services) if field.default is MISSING), None)
+    return Services(**held | {"settings": WorkerSettings(), "device": "cuda:0", "draining": lambda: False})
 
 
 @pytest.fixture
@@ -82,9 +94,29 @@ def test_a_nursery_that_died_bears_nobody_and_keeps_nobody_waiting() -> None:
     assert nursery.trainer(lambda: None) is None
 
 
-def test_an_accelerator_is_never_forked() -> None:
-    assert not Nursery.possible("cuda:0")
-    assert not Nursery.possible("standin:0")
+def test_an_accelerators_trainer_is_never_forked_and_the_next_one_waits_ready(gpu_worker: Services) -> None:
+    gpu_worker.prepare_spare()
+    spare = gpu_worker._spare
+    first = gpu_worker.take_trainer(nothing)
+    gpu_worker.prepare_spare()
+    second = gpu_worker.take_trainer(nothing)
+    assert first is spare
+    assert second.pid != first.pid
+    assert gpu_worker._nursery is None
+    for trainer in (first, second):
+        command = Path(f"/proc/{trainer.pid}/cmdline").read_text()
+        assert "--channel" in command, "started by itself, not forked"
+        os.kill(trainer.pid, signal.SIGABRT)
+        assert trainer.wait() == -signal.SIGABRT
+
+
+def test_a_spare_that_died_while_it_waited_is_replaced(gpu_worker: Services) -> None:
+    gpu_worker.prepare_spare()
+    os.kill(gpu_worker._spare.pid, signal.SIGKILL)
+    wait_until(lambda: not gpu_worker._spare.alive, what="the end of the spare")
+    trainer = gpu_worker.take_trainer(nothing)
+    assert trainer.alive
+    trainer.stop(term_grace_s=0)
 
 
 def test_trainers_end_with_their_pipe(nursery: Nursery) -> None:

@@ -1,6 +1,7 @@
 """Counted dropout: masks follow from the step alone, and models keep their tensors' names."""
 
 import braindecode.models
+import numpy as np
 import pytest
 import torch
 
@@ -18,6 +19,24 @@ def model_of(name: str, seed: int = 0) -> torch.nn.Module:
 def test_the_share_of_what_is_dropped_is_p(p):
     dropped = 1 - CountedDropout(p, 123).mask(200_000, torch.device("cpu")).float().mean()
     assert abs(float(dropped) - p) < 0.005
+
+
+def murmur3(x):
+    """The finalizer as its author wrote it (Appleby, 2011), on unsigned numbers."""
+    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
+        x = (x ^ (x >> np.uint32(shift))) * np.uint32(factor)
+    return x ^ (x >> np.uint32(16))
+
+
+@pytest.mark.parametrize("step", [0, 7, 2**31, 2**40 + 3])
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+def test_a_mask_is_the_hash_of_layer_step_and_position(p, step):
+    layer, n = 0xDEADBEEF, 5000
+    dropout = CountedDropout(p, layer)
+    dropout.counter.fill_(step)
+    key = murmur3(np.array([(step * 0x9E3779B1 + layer) % 2**32], np.uint32))
+    expected = murmur3(np.arange(n, dtype=np.uint32) ^ key) >= np.uint32(p * 2**32)
+    assert dropout.mask(n, torch.device("cpu")).tolist() == expected.tolist()
 
 
 def test_steps_and_layers_draw_different_masks():

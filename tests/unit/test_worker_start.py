@@ -8,9 +8,9 @@ import pytest
 from worker import __main__ as start
 
 
-def environment_of(pool: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+def environment_of(pool: str, monkeypatch: pytest.MonkeyPatch, device: str = "cuda:0") -> dict[str, str]:
     became: dict[str, str] = {}
-    monkeypatch.setattr(os, "environ", os.environ.copy())
+    monkeypatch.setattr(os, "environ", os.environ.copy() | {"EEGQ_CHOSEN_DEVICE": device})
     monkeypatch.setattr(os, "execv", lambda *_: became.update(os.environ))
     monkeypatch.setattr(sys, "argv", ["worker", "--pool", pool])
     monkeypatch.setattr(start, "refuse_another_schema", lambda: None)
@@ -19,11 +19,11 @@ def environment_of(pool: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]
     return became
 
 
-@pytest.mark.parametrize("pool", ["cpu", "batch", "errand"])
+@pytest.mark.parametrize("pool", ["cpu", "batch", "errand", "gpu"])
 def test_who_works_on_the_cpu_sees_no_gpu(pool: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trainers of the CPU pool are forked: with a GPU in sight torch asks CUDA, which does not survive a fork."""
+    """Such trainers are forked: with a GPU in sight torch asks CUDA, which does not survive a fork."""
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    became = environment_of(pool, monkeypatch)
+    became = environment_of(pool, monkeypatch, "standin:0")
     assert (became["CUDA_VISIBLE_DEVICES"], became["HIP_VISIBLE_DEVICES"]) == ("-1", "-1")
 
 

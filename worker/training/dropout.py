@@ -15,10 +15,10 @@ LOW32 = 0xFFFFFFFF
 
 
 def murmur(x: Tensor) -> Tensor:
-    """murmur3's 32-bit finalizer in place on int64 that holds 32 bits; int64 products wrap alike on every device."""
-    x.bitwise_xor_(x >> 16).mul_(0x85EBCA6B).bitwise_and_(LOW32)
-    x.bitwise_xor_(x >> 13).mul_(0xC2B2AE35).bitwise_and_(LOW32)
-    return x.bitwise_xor_(x >> 16)
+    """murmur3's 32-bit finalizer in place on int32: products wrap alike on every device, `&` makes a shift logical."""
+    x.bitwise_xor_((x >> 16).bitwise_and_(0xFFFF)).mul_(0x85EBCA6B - 2**32)
+    x.bitwise_xor_((x >> 13).bitwise_and_(0x7FFFF)).mul_(0xC2B2AE35 - 2**32)
+    return x.bitwise_xor_((x >> 16).bitwise_and_(0xFFFF))
 
 
 class CountedDropout(nn.Module):
@@ -39,8 +39,9 @@ class CountedDropout(nn.Module):
 
     def mask(self, n: int, device: torch.device) -> Tensor:
         """(n,) bool, true with probability 1 - p."""
-        step_key = murmur((self.counter * 0x9E3779B1 + self._layer_key) & LOW32)
-        return murmur(torch.arange(n, device=device).bitwise_xor_(step_key)) >= int(self.p * 2**32)
+        step_key = murmur((self.counter * 0x9E3779B1 + self._layer_key).to(torch.int32))
+        drawn = murmur(torch.arange(n, dtype=torch.int32, device=device).bitwise_xor_(step_key))
+        return drawn.bitwise_xor_(-(2**31)) >= int(self.p * 2**32) - 2**31  # as unsigned numbers
 
     def extra_repr(self) -> str:
         return f"p={self.p}"
