@@ -34,7 +34,7 @@ def main() -> None:
     run([python(), "-m", "eegq.mend_torchaudio"])
     if not redis_on_path():
         install_redis(constraints)
-    run([python(), "-W", "ignore", "-c", "from worker.training.nursery import warm_up; warm_up()"])
+    run([python(), "-W", "ignore", "-c", "import braindecode"])
     say(f"environment ready in {time.monotonic() - started:.0f} s: {VENV}")
 
 
@@ -84,8 +84,7 @@ def default_index() -> str:
 
 def install(what: str, arguments: Sequence[str], constraints: Path) -> None:
     say(f"installing {what}")
-    # Compiling all that comes takes half a minute, and a third of it is ever imported: Python does that when it is.
-    command = [python(), "-m", "pip", "install", "--no-input", "--no-compile", "-c", str(constraints), *arguments]
+    command = [python(), "-m", "pip", "install", "--no-input", "-c", str(constraints), *arguments]
     with LOG.open("a") as log:
         if subprocess.run(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT).returncode:
             tail = LOG.read_text().splitlines()[-15:]
