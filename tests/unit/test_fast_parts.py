@@ -13,7 +13,7 @@ from torch.nn import functional
 from torch.nn.utils.parametrize import register_parametrization
 
 from worker.training.fast import structure
-from worker.training.fast.fourier import FourierConv
+from worker.training.fast.fourier import FourierConv, FourierTimeConv
 from worker.training.fast.layouts import make_linear, skip_if_identity, turn_time_last
 from worker.training.fast.max_norm import used_weight
 from worker.training.fast.moments import signal_moments
@@ -107,6 +107,23 @@ def test_a_time_convolution_is_the_convolution(on_cpu: bool, n_times: int, n_tap
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(structure, "is_cpu", lambda x: on_cpu)
         assert_same(fast, plain, randn(3, 2, n_times), conv.weight.detach())
+
+
+@settings(max_examples=40, deadline=None)
+@given(n_times=st.integers(1, 40), n_taps=st.integers(1, 16), dilation=st.integers(1, 4))
+def test_a_fourier_convolution_along_time_is_the_convolution(n_times: int, n_taps: int, dilation: int) -> None:
+    """With taps that reach further than the window, too."""
+
+    def plain(x: Tensor, weight: Tensor) -> Tensor:
+        return functional.conv1d(x.transpose(0, 1), weight, padding="same", dilation=dilation).transpose(0, 1)
+
+    assert_same(FourierTimeConv(n_times, n_taps, dilation), plain, randn(3, 2, n_times), randn(2, 3, n_taps))
+
+
+def test_a_cpu_takes_the_frequencies_where_they_are_less_work() -> None:
+    eegnex, long_window = FourierTimeConv(50, 16, 2), FourierTimeConv(1000, 16, 2)
+    assert eegnex.n_products(64, 32) < 64 * 32 * 16 * 50 / 2
+    assert long_window.n_products(64, 32) > 64 * 32 * 16 * 1000
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -83,6 +83,45 @@ class _FourierConv(Function):
         return None, grad_KOC.T.reshape(n_out, n_chans, -1), None, None, None, None
 
 
+class FourierTimeConv:
+    """The sums over i and k of weight[o, i, k] x[i, b, t + k dilation - left], zeros beyond the window: a 'same'
+    convolution of I features, (I, B, T) -> (O, B, T), for one T, K and dilation.
+
+    The period only has to keep the taps of one end from reaching the other.
+    """
+
+    def __init__(self, n_times: int, n_taps: int, dilation: int) -> None:
+        reach = (n_taps - 1) * dilation
+        left = reach // 2
+        period = n_times + reach - left
+        self.n_times, self.n_freqs = n_times, period // 2 + 1
+        angle_Q = 2 * math.pi / period * torch.arange(self.n_freqs).double()
+        angle_QT = torch.outer(angle_Q, torch.arange(n_times).double())
+        angle_QK = torch.outer(angle_Q, (torch.arange(n_taps) * dilation - left).double())
+        self.signal = Constant(_alternate(angle_QT.cos(), -angle_QT.sin()))
+        # (V_re + i V_im) X as [[V_re, -V_im], [V_im, V_re]] on the parts of X.
+        re_QK, im_QK = angle_QK.cos(), angle_QK.sin()
+        self.kernel = Constant(torch.stack([re_QK, -im_QK, im_QK, re_QK], dim=1).flatten(0, 1))
+        share_Q1 = _shares(period)
+        self.inverse = Constant(_alternate(share_Q1 * angle_QT.cos(), -share_Q1 * angle_QT.sin()))
+
+    def __call__(self, x_IBT: Tensor, weight_OIK: Tensor) -> Tensor:
+        signal, kernel, inverse = (basis.like(x_IBT) for basis in (self.signal, self.kernel, self.inverse))
+        n_in, n_windows, n_times = x_IBT.shape
+        n_out, _, n_taps = weight_OIK.shape
+        n_freqs = self.n_freqs
+        x_QIB = (signal @ x_IBT.reshape(-1, n_times).T).view(n_freqs, 2 * n_in, n_windows)
+        parts_Q22OI = (kernel @ weight_OIK.reshape(-1, n_taps).T).view(n_freqs, 2, 2, n_out, n_in)
+        weight_QOI = parts_Q22OI.transpose(2, 3).reshape(n_freqs, 2 * n_out, 2 * n_in)
+        y_QOB = torch.bmm(weight_QOI, x_QIB)
+        return (y_QOB.view(2 * n_freqs, -1).T @ inverse).view(n_out, n_windows, n_times)
+
+    def n_products(self, n_in: int, n_out: int) -> int:
+        """Multiplications a window: the transforms there and back, and four for each product of complex numbers."""
+        n_freqs = self.n_freqs
+        return 2 * n_freqs * self.n_times * (n_in + n_out) + 4 * n_freqs * n_in * n_out
+
+
 def _alternate(real_QX: Tensor, imaginary_QX: Tensor) -> Tensor:
     return torch.stack([real_QX, imaginary_QX], dim=1).flatten(0, 1)
 

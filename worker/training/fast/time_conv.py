@@ -1,4 +1,5 @@
-"""A convolution along time of a few features, as one product and shifted sums.
+"""A convolution along time of a few features: frequency by frequency where a CPU has less to do so, else as one
+product and shifted sums.
 
 Knows signals laid out (features, windows, samples); knows no model.
 
@@ -7,6 +8,7 @@ Letters: I features in, O features out, K taps, B windows, T samples.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from torch import Tensor, nn
@@ -14,11 +16,19 @@ from torch.autograd import Function
 from torch.nn import functional
 
 from worker.training.fast import structure
+from worker.training.fast.fourier import FourierTimeConv
 
 
 def time_conv(x_IBT: Tensor, conv: nn.Conv2d) -> Tensor:
     """`conv`, a 'same' convolution along the last axis without bias, on (I, B, T) -> (O, B, T)."""
-    return _TimeConv.apply(x_IBT, conv.weight.squeeze(2), conv.dilation[1])
+    weight_OIK, dilation = conv.weight.squeeze(2), conv.dilation[1]
+    if structure.is_cpu(x_IBT):  # elsewhere launches are what costs
+        n_out, n_in, n_taps = weight_OIK.shape
+        n_times = x_IBT.shape[2]
+        fourier = _fourier(n_times, n_taps, dilation)
+        if fourier.n_products(n_in, n_out) < n_out * n_in * n_taps * n_times:
+            return fourier(x_IBT, weight_OIK)
+    return _TimeConv.apply(x_IBT, weight_OIK, dilation)
 
 
 def is_time_conv(module: object) -> bool:
@@ -33,6 +43,11 @@ def is_time_conv(module: object) -> bool:
         and module.padding_mode == "zeros"
         and module.bias is None
     )
+
+
+@lru_cache(maxsize=8)
+def _fourier(n_times: int, n_taps: int, dilation: int) -> FourierTimeConv:
+    return FourierTimeConv(n_times, n_taps, dilation)
 
 
 class _TimeConv(Function):
