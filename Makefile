@@ -8,6 +8,7 @@ DATA ?= data
 CPU_WORKERS ?= 1
 BIN := .venv/bin
 STAMP := .venv/made
+UNIT ?= tests/unit
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder # each process its own Redis; most tests wait
 
 .PHONY: venv demo up test check bench env clean
@@ -34,7 +35,7 @@ check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(PYTEST) -q tests/unit
+	$(if $(UNIT),$(PYTEST) -q $(UNIT))
 
 bench: $(STAMP)
 	@for f in benchmarks/*.py; do echo "== $$f"; $(BIN)/python $$f || exit 1; done
